@@ -1,0 +1,74 @@
+//! Time is an argument: loops own a [`Clock`], store verbs take `now`, tests move a [`ManualClock`].
+
+use jiff::Timestamp;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+#[async_trait::async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+    /// Returns once `now() >= deadline`.
+    async fn sleep_until(&self, deadline: Timestamp);
+}
+
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The machine's own time.
+pub struct SystemClock;
+
+#[async_trait::async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        // Woken at least once a second, so that a clock set forward is noticed.
+        while let Some(left) = until(self.now(), deadline) {
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+        }
+    }
+}
+
+/// Time that moves only when a test moves it.
+pub struct ManualClock {
+    now: Mutex<Timestamp>,
+    moved: tokio::sync::Notify,
+}
+
+impl ManualClock {
+    pub fn at(now: Timestamp) -> Arc<Self> {
+        Arc::new(ManualClock { now: Mutex::new(now), moved: tokio::sync::Notify::new() })
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = now.saturating_add(jiff::SignedDuration::try_from(by).unwrap_or(jiff::SignedDuration::MAX)).unwrap_or(Timestamp::MAX);
+        drop(now);
+        self.moved.notify_waiters();
+    }
+}
+
+#[async_trait::async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if until(self.now(), deadline).is_none() {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
+
+/// What is left from `now` to `deadline`; none once it is reached.
+fn until(now: Timestamp, deadline: Timestamp) -> Option<Duration> {
+    Duration::try_from(deadline.duration_since(now)).ok().filter(|left| !left.is_zero())
+}

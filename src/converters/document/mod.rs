@@ -1,0 +1,14 @@
+//! The document family.
+
+use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
+use crate::failure::{Code, Failure};
+use crate::format::Family;
+use crate::job::Media;
+
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Document, zygote: Zygote::Document, converters: &[], probe };
+
+pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
+
+fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
+    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
+}

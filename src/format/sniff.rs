@@ -1,0 +1,328 @@
+//! What the bytes are, told from the bytes. The file's name only decides between formats that share a shape
+//! (`.md` and `.txt`, `.tar.gz` and `.gz`).
+
+use super::Format;
+
+/// What sniffing may look at: the first and last 64 KiB of a file, and its claimed name.
+pub struct Sample<'a> {
+    pub head: &'a [u8],
+    pub tail: &'a [u8],
+    pub name: &'a str,
+}
+
+impl Sample<'_> {
+    /// Bytes wanted from either end of the file.
+    pub const LEN: usize = 64 * 1024;
+}
+
+/// Leading bytes that settle the question alone, with the offset they stand at.
+const MAGIC: &[(usize, &[u8], &str)] = &[
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (0, b"II*\0", "tiff"),
+    (0, b"MM\0*", "tiff"),
+    (0, b"8BPS", "psd"),
+    (0, b"qoif", "qoi"),
+    (0, b"\xff\x0a", "jxl"),
+    (0, b"\0\0\0\x0cJXL ", "jxl"),
+    (0, b"\0\0\x01\0", "ico"),
+    (0, b"%PDF-", "pdf"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"fLaC", "flac"),
+    (0, b"#!AMR", "amr"),
+    (0, b".snd", "au"),
+    (0, b"caff", "caf"),
+    (0, b"FLV\x01", "flv"),
+    (0, b"YUV4MPEG2 ", "y4m"),
+    (0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02", "mxf"),
+    (0, b"\0\0\x01\xba", "mpg"),
+    (0, b"\0\0\x01\xb3", "mpg"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (257, b"ustar", "tar"),
+    (0, b"\x0b\x77", "ac3"),
+];
+
+/// The format of these bytes, or none when they match nothing known.
+pub fn sniff(sample: &Sample) -> Option<Format> {
+    let head = sample.head;
+    if head.is_empty() {
+        return None;
+    }
+    let id = MAGIC
+        .iter()
+        .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)))
+        .map(|(_, _, id)| *id)
+        .or_else(|| compressed(sample))
+        .or_else(|| riff(head))
+        .or_else(|| iso_media(head))
+        .or_else(|| ebml(sample))
+        .or_else(|| ogg(head))
+        .or_else(|| asf(sample))
+        .or_else(|| zip(sample))
+        .or_else(|| ole(sample))
+        .or_else(|| bmp_or_netpbm(head))
+        .or_else(|| mpeg_sync(head))
+        .or_else(|| targa(sample))
+        .or_else(|| text(sample))?;
+    Format::parse(id)
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+fn named(sample: &Sample, id: &str) -> bool {
+    Format::from_file_name(sample.name).is_some_and(|f| f.id() == id)
+}
+
+/// Single-file compressors; whether a tar is inside is the name's claim here and the converter's finding later.
+fn compressed(sample: &Sample) -> Option<&'static str> {
+    let (plain, tar) = match sample.head {
+        [0x1f, 0x8b, ..] => ("gz", "tar.gz"),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => ("bz2", "tar.bz2"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("xz", "tar.xz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => ("zst", "tar.zst"),
+        _ => return None,
+    };
+    Some(if named(sample, tar) { tar } else { plain })
+}
+
+fn riff(head: &[u8]) -> Option<&'static str> {
+    if head.starts_with(b"FORM") {
+        return matches!(head.get(8..12)?, b"AIFF" | b"AIFC").then_some("aiff");
+    }
+    if !head.starts_with(b"RIFF") && !head.starts_with(b"RF64") {
+        return None;
+    }
+    match head.get(8..12)? {
+        b"WAVE" => Some("wav"),
+        b"AVI " => Some("avi"),
+        b"WEBP" => Some("webp"),
+        _ => None,
+    }
+}
+
+/// ISO base media: the major brand of `ftyp` (ISO/IEC 14496-12, 4.3), then the compatible ones.
+fn iso_media(head: &[u8]) -> Option<&'static str> {
+    match head.get(4..8)? {
+        b"ftyp" => {}
+        b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"pnot" => return Some("mov"),
+        _ => return None,
+    }
+    let size = u32::from_be_bytes(head.get(..4)?.try_into().ok()?) as usize;
+    let brands = head.get(8..size.clamp(12, head.len()))?;
+    Some(match brands.get(..4)? {
+        b"qt  " => "mov",
+        b"M4A " | b"M4B " => "m4a",
+        b"avif" | b"avis" => "avif",
+        b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" => "heic",
+        b"mif1" | b"msf1" => {
+            if brands.chunks(4).any(|b| b == b"avif") {
+                "avif"
+            } else {
+                "heic"
+            }
+        }
+        brand if brand.starts_with(b"3g") => "3gp",
+        _ => "mp4",
+    })
+}
+
+fn ebml(sample: &Sample) -> Option<&'static str> {
+    if !sample.head.starts_with(b"\x1a\x45\xdf\xa3") {
+        return None;
+    }
+    let start = &sample.head[..sample.head.len().min(4096)];
+    Some(if contains(start, b"webm") {
+        "webm"
+    } else if named(sample, "mka") {
+        "mka"
+    } else {
+        "mkv"
+    })
+}
+
+fn ogg(head: &[u8]) -> Option<&'static str> {
+    if !head.starts_with(b"OggS") {
+        return None;
+    }
+    let start = &head[..head.len().min(4096)];
+    Some(if contains(start, b"\x80theora") {
+        "ogv"
+    } else if contains(start, b"OpusHead") {
+        "opus"
+    } else {
+        "ogg"
+    })
+}
+
+fn asf(sample: &Sample) -> Option<&'static str> {
+    const HEADER: &[u8] = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c";
+    // The stream type GUID of video, ASF specification 10.2.
+    const VIDEO: &[u8] = b"\xc0\xef\x19\xbc\x4d\x5b\xcf\x11\xa8\xfd\x00\x80\x5f\x5c\x44\x2b";
+    sample.head.starts_with(HEADER).then(|| if contains(sample.head, VIDEO) { "wmv" } else { "wma" })
+}
+
+/// Office files are zips with known members; their names stand in the local headers and again in the central directory.
+fn zip(sample: &Sample) -> Option<&'static str> {
+    let head = sample.head;
+    if head.starts_with(b"PK\x05\x06") {
+        return Some("zip");
+    }
+    if !head.starts_with(b"PK\x03\x04") {
+        return None;
+    }
+    if let Some(rest) = head.get(30..).and_then(|rest| rest.strip_prefix(b"mimetype")) {
+        const MIMES: [(&[u8], &str); 5] = [
+            (b"application/epub+zip", "epub"),
+            (b"application/vnd.oasis.opendocument.text", "odt"),
+            (b"application/vnd.oasis.opendocument.spreadsheet", "ods"),
+            (b"application/vnd.oasis.opendocument.presentation", "odp"),
+            (b"application/vnd.oasis.opendocument.graphics", "odg"),
+        ];
+        if let Some((_, id)) = MIMES.iter().find(|(mime, _)| contains(&rest[..rest.len().min(128)], mime)) {
+            return Some(id);
+        }
+    }
+    const MEMBERS: [(&[u8], &str); 3] = [(b"word/document.xml", "docx"), (b"xl/workbook.xml", "xlsx"), (b"ppt/presentation.xml", "pptx")];
+    if contains(head, b"[Content_Types].xml") || contains(sample.tail, b"[Content_Types].xml") {
+        for (member, id) in MEMBERS {
+            if contains(sample.tail, member) || contains(head, member) {
+                return Some(id);
+            }
+        }
+    }
+    Some("zip")
+}
+
+/// OLE compound files: stream names are UTF-16; an encrypted OOXML file is one of these too and keeps its claimed name.
+fn ole(sample: &Sample) -> Option<&'static str> {
+    if !sample.head.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
+        return None;
+    }
+    let has = |name: &str| {
+        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        contains(sample.head, &wide) || contains(sample.tail, &wide)
+    };
+    if has("EncryptedPackage") {
+        return Some(match Format::from_file_name(sample.name).map(Format::id) {
+            Some("xlsx") => "xlsx",
+            Some("pptx") => "pptx",
+            _ => "docx",
+        });
+    }
+    Some(if has("PowerPoint Document") {
+        "ppt"
+    } else if has("Workbook") || has("Book") {
+        "xls"
+    } else if has("WordDocument") || named(sample, "doc") {
+        "doc"
+    } else {
+        Format::from_file_name(sample.name).map(Format::id).filter(|id| ["xls", "ppt"].contains(id)).unwrap_or("doc")
+    })
+}
+
+fn bmp_or_netpbm(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [b'B', b'M', ..] if head.get(14..18).is_some_and(|size| matches!(size, [12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])) => Some("bmp"),
+        [b'P', b'1'..=b'7', b' ' | b'\n' | b'\r' | b'\t' | b'#', ..] => Some("pnm"),
+        _ => None,
+    }
+}
+
+/// Transport streams, MP3 and ADTS have no header, only sync words that must repeat.
+fn mpeg_sync(head: &[u8]) -> Option<&'static str> {
+    for (packet, first) in [(188, 0), (192, 4)] {
+        if head.len() > first + packet * 2 && (0..3).all(|i| head[first + packet * i] == 0x47) {
+            return Some("ts");
+        }
+    }
+    if head.starts_with(b"ID3") {
+        return Some("mp3");
+    }
+    match head {
+        [0xff, b, ..] if b & 0xf6 == 0xf0 => Some("aac"),
+        [0xff, b, c, ..] if b & 0xe0 == 0xe0 && b & 0x06 != 0 && c >> 4 != 0x0f => Some("mp3"),
+        _ => None,
+    }
+}
+
+/// Targa has a footer in version 2 only; without one the claimed name and a sane header decide.
+fn targa(sample: &Sample) -> Option<&'static str> {
+    if contains(&sample.tail[sample.tail.len().saturating_sub(26)..], b"TRUEVISION-XFILE") {
+        return Some("tga");
+    }
+    let sane = matches!(sample.head, [_, 0 | 1, 1..=3 | 9..=11, ..]) && matches!(sample.head.get(16), Some(8 | 15 | 16 | 24 | 32));
+    (sane && named(sample, "tga")).then_some("tga")
+}
+
+/// Text has no magic: markup is looked for, then the name decides what kind of text it is.
+fn text(sample: &Sample) -> Option<&'static str> {
+    let head = sample.head;
+    let utf16 = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    if !utf16 && head.iter().any(|b| *b < 9 || (14..27).contains(b) || (28..32).contains(b)) {
+        return None;
+    }
+    let start: Vec<u8> = head.iter().take(4096).filter(|b| **b != 0).map(u8::to_ascii_lowercase).collect();
+    let start = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    if contains(start, b"<svg") && start.starts_with(b"<") {
+        return Some("svg");
+    }
+    if start.starts_with(b"<!doctype html") || start.starts_with(b"<html") || (start.starts_with(b"<") && contains(start, b"<html")) {
+        return Some("html");
+    }
+    let claimed = Format::from_file_name(sample.name).map(Format::id);
+    #[cfg(feature = "testing")]
+    if claimed == Some("attack") {
+        return claimed;
+    }
+    Some(match claimed {
+        Some("md") => "md",
+        Some("csv") => "csv",
+        Some("tsv") => "tsv",
+        Some("html") => "html",
+        Some("json") => "json",
+        _ => "txt",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(bytes: &[u8], name: &str) -> Option<&'static str> {
+        sniff(&Sample { head: bytes, tail: bytes, name }).map(Format::id)
+    }
+
+    #[test]
+    fn content_outranks_the_name() {
+        assert_eq!(id(b"\x89PNG\r\n\x1a\n....", "a.mp4"), Some("png"));
+        assert_eq!(id(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "a.mp4"), Some("txt"));
+        assert_eq!(id(b"\0\0\0\x18ftypqt  \0\0\0\0", "a.mp4"), Some("mov"));
+    }
+
+    #[test]
+    fn the_name_decides_between_equals() {
+        assert_eq!(id(b"\x1f\x8b\x08\0", "a.tgz"), Some("tar.gz"));
+        assert_eq!(id(b"\x1f\x8b\x08\0", "a.gz"), Some("gz"));
+        assert_eq!(id(b"# Title\n", "a.md"), Some("md"));
+        assert_eq!(id(b"# Title\n", "a"), Some("txt"));
+    }
+
+    #[test]
+    fn nothing_is_made_of_nothing() {
+        assert_eq!(id(b"", "a.png"), None);
+        assert_eq!(id(b"\x01\x02\x03\x04\x05", "a.png"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(head in proptest::collection::vec(proptest::num::u8::ANY, 0..600), name in ".{0,20}") {
+            let found = id(&head, &name);
+            proptest::prop_assert!(found.is_none_or(|id| Format::parse(id).is_some()));
+        }
+    }
+}

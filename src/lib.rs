@@ -1,0 +1,27 @@
+//! Millrace converts media for upload sites: jobs go in, converted files come out, and nothing is lost.
+//!
+//! # Map of the code
+//! One job, one line: [`intake`] checks and stores it, [`worker`] leases it and runs it in a jailed child ([`sandbox`]),
+//! the child runs a converter ([`converters`]), the worker proves and publishes what came out ([`blobs`]) and finishes
+//! the job in the [`store`].
+//!
+//! | layer | modules | may import |
+//! |---|---|---|
+//! | 0 words | [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] | each other |
+//! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] | 0 |
+//! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
+//! | 3 use cases | `intake` `worker` `schedule` `cleanup` | 0, 1, the converter registry |
+//! | 4 edges | `http` `cli` | 0, 1, 3 |
+//! | 5 root | `app` `config` `main` | all |
+
+pub mod blobs;
+pub mod clock;
+pub mod convert;
+pub mod converters;
+pub mod failure;
+pub mod format;
+pub mod job;
+pub mod limits;
+pub mod progress;
+pub mod sandbox;
+pub mod store;

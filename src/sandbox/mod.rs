@@ -1,0 +1,134 @@
+//! The port to the jail: an [`Order`] goes in, a [`Child`] runs it, small untrusted [`Report`]s come out.
+
+use crate::convert::{Depth, Level, Produced, Zygote};
+use crate::failure::Failure;
+use crate::format::Format;
+use crate::job::Media;
+use crate::limits::Limits;
+use crate::progress::Progress;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use tokio::sync::{mpsc, oneshot};
+
+/// What one child is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    pub zygote: Zygote,
+    pub work: Work,
+    pub input: InputOrder,
+    /// A private folder, made by the worker, the only one the child may write to. The child makes `out/<index>` and `scratch` in it.
+    pub staging: PathBuf,
+    pub limits: Limits,
+    pub threads: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InputOrder {
+    /// Absolute; the child may read exactly this file.
+    pub path: PathBuf,
+    pub format: Format,
+    pub name: String,
+    pub size_bytes: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Runs the converters one after the other and reports each result as it is done.
+    Convert(Vec<OutputOrder>),
+    Probe(Depth),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutputOrder {
+    /// Position in the job's list of outputs; also the name of the folder below `staging/out`.
+    pub index: usize,
+    pub converter: String,
+    pub options: serde_json::Value,
+    pub to: Format,
+    pub name: String,
+}
+
+/// What a child says. Everything in it is untrusted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    Progress {
+        output: usize,
+        progress: Progress,
+    },
+    Log {
+        level: Level,
+        message: String,
+    },
+    Output {
+        output: usize,
+        result: Result<Produced, Failure>,
+    },
+    Probed(Result<Media, Failure>),
+    /// A system call that the jail refuses was tried; the child is about to die of it.
+    Violation(String),
+}
+
+/// How a child ended, from the zygote that reaped it.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Exit {
+    pub end: End,
+    pub cpu_ms: u64,
+    pub memory_peak_bytes: u64,
+    /// The measured level of the jail this child ran in, 0 to 4.
+    pub sandbox_level: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Exit status 0 after everything was reported.
+    Clean,
+    /// Any other exit status.
+    Status(i32),
+    /// Killed by this signal, by us or by its own fault.
+    Signal(i32),
+    /// SIGSYS: it tried a forbidden system call.
+    Forbidden,
+    /// It hit its memory wall.
+    OutOfMemory,
+    /// The zygote died and took the child along.
+    ZygoteLost,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LaunchError {
+    /// The family's zygote cannot be started; the text says why.
+    #[error("the {0} converters cannot start: {1}")]
+    Unavailable(&'static str, String),
+}
+
+/// Starts children.
+#[async_trait::async_trait]
+pub trait Launcher: Send + Sync {
+    async fn launch(&self, order: Order) -> Result<Child, LaunchError>;
+}
+
+/// A running child. Dropping it kills its whole process tree.
+pub struct Child {
+    /// Ends when the child does.
+    pub reports: mpsc::Receiver<Report>,
+    /// Resolves once the child is reaped and its tree is gone.
+    pub exit: oneshot::Receiver<Exit>,
+    pub control: Box<dyn Control>,
+}
+
+/// The worker's hand on a child. Both calls return at once and may be repeated.
+pub trait Control: Send + Sync {
+    /// Asks the converter to stop.
+    fn stop(&self);
+    /// Kills the child and every process it started, also stopped ones and those that called setsid.
+    fn kill(&self);
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.control.kill();
+    }
+}

@@ -1,0 +1,283 @@
+//! The port to the engine's state: one verb per transition, each atomic, each given the time.
+//!
+//! ```text
+//! insert -> queued --lease--> running --finish--> succeeded | failed | cancelled | queued (retry)
+//!              ^                 |----release--> queued (interrupted; nothing counted)
+//!              |                 |----reap-----> queued (lease lost) | failed (third time)
+//!              `--retry-- failed | cancelled          cancel: queued -> cancelled at once; running -> asked
+//! ```
+//!
+//! Every verb that speaks for an attempt is fenced by its [`Lease`]: a stale worker's call changes nothing.
+
+use crate::failure::Failure;
+use crate::format::Format;
+use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Output, Record, State, Upload};
+use crate::limits::Span;
+use crate::progress::Progress;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::broadcast;
+use utoipa::ToSchema;
+
+pub mod sqlite;
+pub mod transition;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The transition is not possible from this state.
+    #[error("the job is {}", .0.as_str())]
+    WrongState(State),
+    /// The same idempotency key came with another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
+    #[error("the storage is full")]
+    Full,
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The attempt's lease is not ours any more; nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseLost;
+
+/// A job to insert.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub record: Record,
+    /// `Idempotency-Key` and a digest of the request; remembered for 24 h.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// What became of one inserted job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inserted {
+    New(Job),
+    /// The idempotency key, or the unique key of a job that has not ended, was known: this is the job it stands for.
+    Existing(Job),
+}
+
+impl Inserted {
+    pub fn job(&self) -> &Job {
+        match self {
+            Inserted::New(job) | Inserted::Existing(job) => job,
+        }
+    }
+}
+
+/// Asks for work.
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    pub queue: String,
+    pub worker: String,
+    pub max: usize,
+    /// Until when the leases hold.
+    pub until: Timestamp,
+    pub sandbox_level: u8,
+}
+
+/// A heartbeat for one attempt: carries what is new, brings back what the worker must know.
+#[derive(Debug, Clone)]
+pub struct Renewal {
+    pub lease: Lease,
+    pub progress: Option<Progress>,
+    /// Progress of single outputs, by position.
+    pub outputs: Vec<(usize, Progress)>,
+    pub log: Vec<LogLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    Held { cancel: Option<CancelMode>, soft_time_limit: Span, hard_time_limit: Span },
+    Lost,
+}
+
+/// One output that is ready (or failed) while its job still runs.
+#[derive(Debug, Clone)]
+pub struct OutputDone {
+    /// Position in the job's list when the attempt began.
+    pub group: String,
+    /// What replaces the entry: one per file.
+    pub entries: Vec<Output>,
+    /// Blob keys by output name.
+    pub artifacts: BTreeMap<String, String>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub lease: Lease,
+    /// None: succeeded.
+    pub failure: Option<Failure>,
+    /// When to try again, if at all; decided by the worker from the failure's kind and the queue's settings.
+    pub retry_at: Option<Timestamp>,
+    pub cpu_ms: u64,
+    pub memory_peak_bytes: u64,
+    pub sandbox_level: u8,
+    pub log: Vec<LogLine>,
+}
+
+/// What to list; every field narrows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub state: Option<State>,
+    pub queue: Option<String>,
+    pub format: Option<Format>,
+    /// Words that the input's name, the id, the error code or a tag in the metadata begins with.
+    pub text: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    /// Newest first, below this one.
+    pub before: Option<JobId>,
+    pub limit: usize,
+}
+
+/// Live settings of a queue, on top of its file; null is the file's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tuning {
+    /// Slots, 0 to 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_time_limit: Option<Span>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_time_limit: Option<Span>,
+    /// 1 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_delay: Option<Span>,
+    /// No new leases while true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+}
+
+/// A named cron or interval that submits jobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Schedule {
+    pub name: String,
+    /// Five fields, names, or `@daily`; evaluated in `time_zone`.
+    pub cron: String,
+    /// IANA name.
+    pub time_zone: String,
+    /// The engine's job it submits: `cleanup.purge-staging` or `cleanup.purge-records`.
+    pub converter: String,
+    pub enabled: bool,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_fire: Option<Timestamp>,
+    #[schema(value_type = String, format = DateTime)]
+    pub next_fire: Timestamp,
+}
+
+/// What the cleanup may remove.
+#[derive(Debug, Clone)]
+pub struct PurgePolicy {
+    /// Outputs of jobs that ended before this lose their bytes; by queue.
+    pub outputs_before: BTreeMap<String, Timestamp>,
+    /// Records of jobs that ended before this go; by queue.
+    pub records_before: BTreeMap<String, Timestamp>,
+    /// At most this many jobs and uploads a call; call again while it is reached.
+    pub limit: usize,
+}
+
+/// What a purge took out of the store; the caller deletes the bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purged {
+    pub blobs: Vec<String>,
+    pub outputs: usize,
+    pub records: usize,
+    pub uploads: usize,
+    /// The limit was reached; there may be more.
+    pub more: bool,
+}
+
+/// Jobs by queue and state.
+pub type Counts = BTreeMap<String, BTreeMap<State, u64>>;
+
+/// Something changed; a wake-up, never the news itself: losing one costs a poll interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A job may be ready in this queue.
+    Ready(String),
+    /// Progress, state, log or outputs of this job.
+    Job(JobId),
+    /// A running job was asked to stop.
+    Cancel(JobId),
+    /// A queue's settings.
+    Tuning(String),
+}
+
+#[async_trait::async_trait]
+pub trait Store: Jobs + Leases + Upkeep + Send + Sync {}
+
+impl<T: Jobs + Leases + Upkeep + Send + Sync> Store for T {}
+
+/// The client's side.
+#[async_trait::async_trait]
+pub trait Jobs {
+    /// Inserts jobs as `queued`, all or none. A known idempotency key or live unique key yields the existing job.
+    async fn insert(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Inserted>>;
+    async fn get(&self, id: JobId) -> Result<Record>;
+    /// Newest first.
+    async fn list(&self, filter: Filter) -> Result<Vec<Job>>;
+    /// A queued job is cancelled at once; a running one is asked (`kill` outranks `soft`); an ended one is left as it is.
+    async fn cancel(&self, id: JobId, mode: CancelMode, now: Timestamp) -> Result<Job>;
+    /// Queues a failed or cancelled job again, with its failures and recoveries forgotten; outputs already done are kept.
+    async fn retry(&self, id: JobId, now: Timestamp) -> Result<Job>;
+    /// Removes an ended job; returns the blobs that nobody needs any more.
+    async fn remove(&self, id: JobId) -> Result<Vec<String>>;
+    /// The job's log from line `from` on, oldest first.
+    async fn log(&self, id: JobId, from: usize) -> Result<Vec<LogLine>>;
+    /// Events after `seq`, oldest first.
+    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    /// Wakes on every change made through this process.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
+}
+
+/// The worker's side.
+#[async_trait::async_trait]
+pub trait Leases {
+    /// Takes up to `max` jobs that are due, best priority first, then oldest; each becomes `running` with its attempt counted up.
+    /// Jobs past `expires_at` are failed as `expired` on the way. A paused queue yields nothing.
+    async fn lease(&self, request: LeaseRequest, now: Timestamp) -> Result<Vec<Record>>;
+    /// Extends leases, stores progress and log, brings back cancel requests and changed limits.
+    async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>>;
+    /// Records outputs that are ready while the job still runs.
+    async fn output_done(&self, lease: Lease, done: OutputDone, now: Timestamp) -> Result<std::result::Result<(), LeaseLost>>;
+    /// Ends an attempt, with its event in the same transaction. Repeating it is `LeaseLost`.
+    async fn finish(&self, finish: Finish, now: Timestamp) -> Result<std::result::Result<Job, LeaseLost>>;
+    /// Gives an interrupted attempt back; no failure is counted.
+    async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<std::result::Result<(), LeaseLost>>;
+    /// Takes back expired leases: queued again, or failed as `worker_lost` the third time. Returns the leases lost.
+    async fn reap(&self, now: Timestamp) -> Result<Vec<Lease>>;
+}
+
+/// The engine's own side.
+#[async_trait::async_trait]
+pub trait Upkeep {
+    async fn counts(&self) -> Result<Counts>;
+    /// Live settings by queue.
+    async fn tunings(&self) -> Result<BTreeMap<String, Tuning>>;
+    /// Sets the fields given, keeps the others; a running job sees changed time limits at its next heartbeat.
+    async fn tune(&self, queue: &str, tuning: Tuning, now: Timestamp) -> Result<Tuning>;
+    /// Cancels every queued job of a queue; returns how many.
+    async fn purge_queue(&self, queue: &str, now: Timestamp) -> Result<u64>;
+    async fn put_upload(&self, upload: Upload) -> Result<()>;
+    async fn upload(&self, id: &str) -> Result<Upload>;
+    async fn schedules(&self) -> Result<Vec<Schedule>>;
+    async fn put_schedule(&self, schedule: Schedule) -> Result<()>;
+    async fn delete_schedule(&self, name: &str) -> Result<()>;
+    /// Moves a schedule from `expected` to `next` and inserts its job, in one transaction; false when somebody else did.
+    async fn fire(&self, name: &str, expected: Timestamp, next: Timestamp, job: NewJob, now: Timestamp) -> Result<bool>;
+    /// Forgets what is past its time, never what belongs to a job that has not ended.
+    async fn purge(&self, policy: PurgePolicy, now: Timestamp) -> Result<Purged>;
+    /// Of these blob keys, those that no record points at.
+    async fn orphans(&self, keys: Vec<String>) -> Result<Vec<String>>;
+    /// Is this attempt still running under a lease?
+    async fn is_live(&self, lease: Lease) -> Result<bool>;
+}

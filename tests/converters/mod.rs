@@ -1,0 +1,7 @@
+//! Converters run directly, outside the jail, on the fixtures; results are checked by tools that are not ours.
+
+mod archive;
+mod audio;
+mod document;
+mod image;
+mod video;

@@ -1,0 +1,5 @@
+//! One test binary: linked once, run in parallel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod converters;
+mod support;
