@@ -1,1 +1,124 @@
+//! [`Store`](super::Store) on SQLite: WAL, `synchronous=FULL`, one writer with group commit, a few reading connections.
+//!
+//! A verb is one `BEGIN IMMEDIATE` transaction (shared with its neighbours, each in its own savepoint). The transitions
+//! themselves are in [`transition`](super::transition).
 
+mod jobs;
+mod leases;
+mod tables;
+mod upkeep;
+mod writer;
+
+use super::{Result, StoreError};
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tables::Tx;
+use writer::Writer;
+
+/// `PRAGMA application_id`: "mlrc".
+const APPLICATION_ID: i64 = 0x6d6c_7263;
+const SCHEMA_VERSION: i64 = 1;
+
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Arc<Readers>,
+}
+
+/// Idle reading connections. An in-memory database has none: its reads go through the writer.
+struct Readers {
+    path: Option<PathBuf>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl SqliteStore {
+    /// Opens, or makes, the database in this file. Network file systems are not supported: SQLite's locks do not hold there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path).map_err(failed)?;
+        // Read back: a filesystem without shared memory would silently keep the rollback journal.
+        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |r| r.get(0)).map_err(failed)?;
+        if mode != "wal" {
+            return Err(StoreError::Unavailable(format!("{} cannot be opened in WAL mode", path.display())));
+        }
+        Self::start(connection, Some(path.to_owned()))
+    }
+
+    /// A database that lives as long as this store.
+    pub fn in_memory() -> Result<Self> {
+        Self::start(Connection::open_in_memory().map_err(failed)?, None)
+    }
+
+    fn start(connection: Connection, path: Option<PathBuf>) -> Result<Self> {
+        connection
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -32000;")
+            .map_err(failed)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        migrate(&connection)?;
+        let writer = Writer::start(connection).map_err(|e| StoreError::Unavailable(e.to_string()))?;
+        Ok(SqliteStore { writer, readers: Arc::new(Readers { path, idle: Mutex::new(Vec::new()) }) })
+    }
+
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
+        self.writer.write(work).await
+    }
+
+    /// Runs a query that changes nothing.
+    async fn read<T: Send + 'static>(&self, query: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        if self.readers.path.is_none() {
+            return self.writer.write(move |tx| query(tx.connection)).await;
+        }
+        let readers = self.readers.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let connection = readers.take()?;
+            let result = query(&connection);
+            readers.put_back(connection);
+            result
+        });
+        read.await.map_err(|e| StoreError::Unavailable(e.to_string()))?
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match (idle, &self.path) {
+            (Some(connection), _) => Ok(connection),
+            (None, Some(path)) => {
+                let connection =
+                    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+                connection.execute_batch("PRAGMA busy_timeout = 10000; PRAGMA query_only = 1;").map_err(failed)?;
+                Ok(connection)
+            }
+            (None, None) => Err(StoreError::Unavailable("an in-memory database has no second connection".into())),
+        }
+    }
+
+    fn put_back(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < 4 {
+            idle.push(connection);
+        }
+    }
+}
+
+fn migrate(connection: &Connection) -> Result<()> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
+    match version {
+        0 => connection
+            .execute_batch(&format!(
+                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+                include_str!("schema.sql")
+            ))
+            .map_err(failed),
+        SCHEMA_VERSION => Ok(()),
+        newer => Err(StoreError::Unavailable(format!("the database has schema {newer}; this program knows {SCHEMA_VERSION}"))),
+    }
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

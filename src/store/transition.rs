@@ -1,1 +1,229 @@
+//! The transitions of one record, as pure functions: every keeper applies these inside its own transaction.
 
+use super::{Finish, OutputDone, Renewal};
+use crate::failure::{Code, Failure};
+use crate::job::{Attempt, CancelMode, ItemError, Lease, Record, State, Stats};
+use crate::limits::Span;
+use crate::progress::Progress;
+use jiff::Timestamp;
+
+/// Leases that may be lost before the job is given up.
+pub const RECOVERIES_MAX: u32 = 3;
+
+/// What a transition tells the world: the event's kind.
+pub type Kind = &'static str;
+
+pub fn is_held(record: &Record, lease: Lease) -> bool {
+    record.job.state == State::Running && record.job.attempt == lease.attempt
+}
+
+/// `queued -> running`, one attempt more.
+pub fn lease(record: &mut Record, worker: &str, sandbox_level: u8, now: Timestamp) -> Kind {
+    let job = &mut record.job;
+    job.state = State::Running;
+    job.attempt += 1;
+    job.started_at.get_or_insert(now);
+    job.error = None;
+    job.progress = Progress::default();
+    job.attempts.push(Attempt {
+        number: job.attempt,
+        worker: worker.to_owned(),
+        started_at: now,
+        finished_at: None,
+        cause: None,
+        cpu_ms: 0,
+        memory_peak_bytes: 0,
+        sandbox_level,
+    });
+    "started"
+}
+
+pub fn renew(record: &mut Record, renewal: &Renewal) {
+    let job = &mut record.job;
+    if let Some(progress) = &renewal.progress {
+        job.progress = progress.clone();
+    }
+    for (index, progress) in &renewal.outputs {
+        if let Some(output) = job.outputs.get_mut(*index).filter(|o| !o.state.is_terminal()) {
+            output.state = State::Running;
+            output.progress = progress.clone();
+        }
+    }
+}
+
+/// Replaces an output's entry by what came of it: one entry per file.
+pub fn output_done(record: &mut Record, done: OutputDone) -> Kind {
+    let job = &mut record.job;
+    let ready = done.entries.iter().all(|o| o.state == State::Succeeded);
+    let at = job.outputs.iter().position(|o| o.group == done.group).unwrap_or(job.outputs.len());
+    job.outputs.retain(|o| o.group != done.group);
+    let at = at.min(job.outputs.len());
+    job.outputs.splice(at..at, done.entries);
+    record.artifacts.extend(done.artifacts);
+    record.job.stats = stats(record);
+    if ready { "output_ready" } else { "output_failed" }
+}
+
+/// `running -> succeeded | failed | cancelled`, or `queued` again when there is a time to retry at.
+pub fn finish(record: &mut Record, finish: &Finish, now: Timestamp) -> Kind {
+    close_attempt(record, finish, now);
+    let job = &mut record.job;
+    let Some(failure) = &finish.failure else {
+        job.state = State::Succeeded;
+        job.partial = job.outputs.iter().any(|o| o.state == State::Failed);
+        job.progress = Progress { percent: 100.0, stage: "done".into(), eta_s: Some(0.0), ..std::mem::take(&mut job.progress) };
+        return end(record, now);
+    };
+    let cancelled = failure.code == Code::Cancelled || (job.cancel.is_some() && finish.retry_at.is_some());
+    let failure = if cancelled { Failure::new(Code::Cancelled, "The job was cancelled.") } else { failure.clone() };
+    job.error = Some(Failure { attempt: job.attempt, ..failure });
+    if cancelled {
+        job.state = State::Cancelled;
+        return end(record, now);
+    }
+    job.failures += 1;
+    match finish.retry_at {
+        Some(at) => {
+            job.state = State::Queued;
+            job.run_at = at;
+            reopen_outputs(record);
+            "retrying"
+        }
+        None => {
+            job.state = State::Failed;
+            end(record, now)
+        }
+    }
+}
+
+/// `running -> queued`: interrupted by our own shutdown; nothing is counted.
+pub fn release(record: &mut Record, now: Timestamp) -> Kind {
+    close_cause(record, "interrupted", now);
+    requeue(record, now, "interrupted")
+}
+
+/// `running -> queued` because the lease ran out; the third time the job is given up.
+pub fn reap(record: &mut Record, now: Timestamp) -> Kind {
+    close_cause(record, Code::WorkerLost.as_str(), now);
+    record.job.recoveries += 1;
+    if record.job.recoveries < RECOVERIES_MAX {
+        return requeue(record, now, "retrying");
+    }
+    let job = &mut record.job;
+    let failure = Failure::new(Code::WorkerLost, format!("The worker was lost {} times while it ran this job.", job.recoveries));
+    job.error = Some(Failure { attempt: job.attempt, ..failure });
+    job.state = State::Failed;
+    end(record, now)
+}
+
+/// Asks for an end; a queued job has it at once. None: nothing changed.
+pub fn cancel(record: &mut Record, mode: CancelMode, now: Timestamp) -> Option<Kind> {
+    let job = &mut record.job;
+    match job.state {
+        State::Queued => {
+            job.state = State::Cancelled;
+            job.error = Some(Failure { attempt: job.attempt, ..Failure::new(Code::Cancelled, "The job was cancelled before it ran.") });
+            Some(end(record, now))
+        }
+        State::Running if job.cancel != Some(CancelMode::Kill) && job.cancel != Some(mode) => {
+            job.cancel = Some(mode);
+            Some("cancelling")
+        }
+        _ => None,
+    }
+}
+
+/// `queued -> failed` because its time has passed.
+pub fn expire(record: &mut Record, now: Timestamp) -> Kind {
+    let job = &mut record.job;
+    job.state = State::Failed;
+    job.error = Some(Failure { attempt: job.attempt, ..Failure::new(Code::Expired, "The job was not started before its expires_at.") });
+    end(record, now)
+}
+
+/// Whether [`retry`] applies: an ended job that has not fully succeeded.
+pub fn can_retry(record: &Record) -> bool {
+    matches!(record.job.state, State::Failed | State::Cancelled) || record.job.partial
+}
+
+/// An ended job is queued again; what it has already made is kept.
+pub fn retry(record: &mut Record, now: Timestamp) -> Kind {
+    let job = &mut record.job;
+    job.state = State::Queued;
+    job.run_at = now;
+    (job.failures, job.recoveries, job.partial) = (0, 0, false);
+    (job.error, job.finished_at, job.cancel, job.expires_at) = (None, None, None, None);
+    job.progress = Progress::default();
+    reopen_outputs(record);
+    record.job.stats = stats(record);
+    "queued"
+}
+
+/// Changed limits reach running jobs too.
+pub fn set_limits(record: &mut Record, soft: Option<Span>, hard: Option<Span>) {
+    record.job.soft_time_limit = soft.unwrap_or(record.job.soft_time_limit);
+    record.job.hard_time_limit = hard.unwrap_or(record.job.hard_time_limit);
+}
+
+/// The outputs' bytes are gone; returns their keys.
+pub fn forget_outputs(record: &mut Record) -> Vec<String> {
+    for output in &mut record.job.outputs {
+        output.url = None;
+    }
+    std::mem::take(&mut record.artifacts).into_values().collect()
+}
+
+fn requeue(record: &mut Record, now: Timestamp, kind: Kind) -> Kind {
+    if record.job.cancel.is_some() {
+        record.job.state = State::Cancelled;
+        record.job.error = Some(Failure { attempt: record.job.attempt, ..Failure::new(Code::Cancelled, "The job was cancelled.") });
+        return end(record, now);
+    }
+    record.job.state = State::Queued;
+    record.job.run_at = now;
+    reopen_outputs(record);
+    kind
+}
+
+fn end(record: &mut Record, now: Timestamp) -> Kind {
+    let job = &mut record.job;
+    job.finished_at = Some(now);
+    job.cancel = None;
+    for output in job.outputs.iter_mut().filter(|o| !o.state.is_terminal()) {
+        output.state = if job.state == State::Succeeded { State::Failed } else { job.state };
+        output.error = output.error.take().or_else(|| job.error.clone());
+    }
+    record.job.stats = stats(record);
+    record.job.state.as_str()
+}
+
+fn reopen_outputs(record: &mut Record) {
+    for output in record.job.outputs.iter_mut().filter(|o| o.state != State::Succeeded) {
+        output.state = State::Queued;
+        output.error = None;
+        output.progress = Progress::default();
+    }
+}
+
+fn close_attempt(record: &mut Record, finish: &Finish, now: Timestamp) {
+    close_cause(record, finish.failure.as_ref().map_or("succeeded", |f| f.code.as_str()), now);
+    if let Some(attempt) = record.job.attempts.last_mut() {
+        attempt.cpu_ms = finish.cpu_ms;
+        attempt.memory_peak_bytes = finish.memory_peak_bytes;
+        attempt.sandbox_level = finish.sandbox_level;
+    }
+}
+
+fn close_cause(record: &mut Record, cause: &str, now: Timestamp) {
+    if let Some(attempt) = record.job.attempts.last_mut() {
+        attempt.finished_at = Some(now);
+        attempt.cause = Some(cause.to_owned());
+    }
+}
+
+fn stats(record: &Record) -> Stats {
+    let outputs = &record.job.outputs;
+    let count = |state| outputs.iter().filter(|o| o.state == state).count() as u64;
+    let errors = outputs.iter().filter_map(|o| o.error.clone().map(|error| ItemError { item: o.name.clone(), error })).collect();
+    Stats { items_total: outputs.len() as u64, items_done: count(State::Succeeded), items_failed: count(State::Failed), errors }
+}

@@ -1,0 +1,210 @@
+//! Rows in and out: what the verbs share.
+
+use super::failed;
+use crate::job::{Event, JobId, LogLine, Record, State};
+use crate::store::{Notice, Result, StoreError};
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Lines kept of one job's log.
+const LOG_LINES_MAX: i64 = 2000;
+
+/// A transaction's view: the connection, and the notices that go out if it holds.
+pub struct Tx<'c> {
+    pub connection: &'c Connection,
+    notices: Vec<Notice>,
+}
+
+/// A job's row number and record.
+pub struct Found {
+    pub seq: i64,
+    pub record: Record,
+}
+
+impl<'c> Tx<'c> {
+    pub fn new(connection: &'c Connection) -> Self {
+        Tx { connection, notices: Vec::new() }
+    }
+
+    pub fn into_notices(self) -> Vec<Notice> {
+        self.notices
+    }
+
+    pub fn notice(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
+    }
+
+    pub fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
+        self.connection.prepare_cached(sql).and_then(|mut s| s.execute(params)).map_err(failed)
+    }
+
+    pub fn find(&self, id: JobId) -> Result<Found> {
+        find(self.connection, id)
+    }
+
+    /// Records whose row numbers `sql` selects.
+    pub fn select(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Found>> {
+        rows(self.connection, sql, params, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
+            .into_iter()
+            .map(|(seq, record)| Ok(Found { seq, record: parse(&record)? }))
+            .collect()
+    }
+
+    pub fn insert(&mut self, record: &Record) -> Result<()> {
+        let job = &record.job;
+        self.execute(
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                job.id.to_string(),
+                job.queue,
+                state_number(job.state),
+                job.priority,
+                job.run_at.as_millisecond(),
+                job.attempt,
+                job.expires_at.map(Timestamp::as_millisecond),
+                job.created_at.as_millisecond(),
+                job.from.map(|f| f.id()),
+                job.unique_key,
+                record.upload,
+                text(record)?,
+            ],
+        )?;
+        let seq = self.connection.last_insert_rowid();
+        self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![seq, words(record)])?;
+        Ok(())
+    }
+
+    /// Writes a changed record back. `lease_until` is given when the change sets it.
+    pub fn save(&mut self, found: &Found, lease_until: Option<Timestamp>) -> Result<()> {
+        let (record, job) = (&found.record, &found.record.job);
+        self.execute(
+            "UPDATE jobs SET state = ?2, priority = ?3, run_at = ?4, attempt = ?5, lease_until = CASE WHEN ?2 = 1 THEN coalesce(?6, lease_until) END,
+             expires_at = ?7, finished_at = ?8, has_bytes = ?9, record = ?10 WHERE seq = ?1",
+            params![
+                found.seq,
+                state_number(job.state),
+                job.priority,
+                job.run_at.as_millisecond(),
+                job.attempt,
+                lease_until.map(Timestamp::as_millisecond),
+                job.expires_at.map(Timestamp::as_millisecond),
+                job.finished_at.map(Timestamp::as_millisecond),
+                !record.artifacts.is_empty(),
+                text(record)?,
+            ],
+        )?;
+        self.notice(Notice::Job(job.id));
+        Ok(())
+    }
+
+    /// Saves a transition with its event; searches find the error code from now on.
+    pub fn transition(&mut self, found: &Found, lease_until: Option<Timestamp>, kind: &str, now: Timestamp) -> Result<()> {
+        self.save(found, lease_until)?;
+        let job = &found.record.job;
+        if let Some(error) = job.error.as_ref().filter(|_| job.state.is_terminal()) {
+            self.execute("DELETE FROM job_text WHERE rowid = ?1", [found.seq])?;
+            self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![found.seq, words(&found.record)])?;
+            return self.event(kind, job.id, &job.queue, json!({"attempt": job.attempt, "code": error.code}), now);
+        }
+        if job.state == State::Queued {
+            self.notice(Notice::Ready(job.queue.clone()));
+        }
+        self.event(kind, job.id, &job.queue, json!({"attempt": job.attempt}), now)
+    }
+
+    pub fn event(&mut self, kind: &str, job: JobId, queue: &str, detail: Value, now: Timestamp) -> Result<()> {
+        self.execute(
+            "INSERT INTO events (at, kind, job, queue, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![now.as_millisecond(), kind, job.to_string(), queue, detail.to_string()],
+        )?;
+        self.notice(Notice::Job(job));
+        Ok(())
+    }
+
+    /// Appends to a job's log; what is past the cap is dropped.
+    pub fn append_log(&self, seq: i64, lines: &[LogLine]) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let next: i64 = one(self.connection, "SELECT coalesce(max(n) + 1, 0) FROM job_log WHERE job = ?1", &[&seq], |r| r.get(0))?.unwrap_or(0);
+        for (n, line) in (next..LOG_LINES_MAX).zip(lines) {
+            self.execute("INSERT INTO job_log VALUES (?1, ?2, ?3)", params![seq, n, text(line)?])?;
+        }
+        Ok(())
+    }
+
+    pub fn delete(&self, seq: i64) -> Result<()> {
+        for sql in ["DELETE FROM jobs WHERE seq = ?1", "DELETE FROM job_text WHERE rowid = ?1", "DELETE FROM job_log WHERE job = ?1"] {
+            self.execute(sql, [seq])?;
+        }
+        Ok(())
+    }
+}
+
+pub fn find(connection: &Connection, id: JobId) -> Result<Found> {
+    let row = one(connection, "SELECT seq, record FROM jobs WHERE id = ?1", &[&id.to_string()], |r| Ok((r.get(0)?, r.get::<_, String>(1)?)))?;
+    let (seq, record) = row.ok_or(StoreError::NotFound("job"))?;
+    Ok(Found { seq, record: parse(&record)? })
+}
+
+pub fn one<T>(connection: &Connection, sql: &str, params: &[&dyn ToSql], read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<Option<T>> {
+    connection.prepare_cached(sql).and_then(|mut s| s.query_row(params, read).optional()).map_err(failed)
+}
+
+pub fn rows<T>(connection: &Connection, sql: &str, params: &[&dyn ToSql], read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Result<Vec<T>> {
+    connection.prepare_cached(sql).and_then(|mut s| s.query_map(params, read)?.collect()).map_err(failed)
+}
+
+/// Documents of type `T` that `sql` selects as its only column.
+pub fn documents<T: DeserializeOwned>(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<T>> {
+    rows(connection, sql, params, |r| r.get::<_, String>(0))?.iter().map(|text| parse(text)).collect()
+}
+
+pub fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event {
+        seq: row.get::<_, i64>(0)?.unsigned_abs(),
+        at: time(row.get(1)?),
+        kind: row.get(2)?,
+        job: row.get::<_, Option<String>>(3)?.and_then(|id| id.parse().ok()),
+        queue: row.get(4)?,
+        detail: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or(Value::Null),
+    })
+}
+
+pub fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+}
+
+pub fn text<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|e| StoreError::Unavailable(e.to_string()))
+}
+
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| StoreError::Unavailable(format!("a record cannot be read: {e}")))
+}
+
+pub fn state_number(state: State) -> i64 {
+    state as i64
+}
+
+pub fn state_from(number: i64) -> State {
+    usize::try_from(number).ok().and_then(|n| State::ALL.get(n).copied()).unwrap_or(State::Failed)
+}
+
+/// What a search finds a job by.
+fn words(record: &Record) -> String {
+    let job = &record.job;
+    let mut words = vec![job.id.to_string(), job.converter.clone()];
+    words.extend(job.input.as_ref().map(|i| i.name.clone()));
+    words.extend(job.outputs.iter().map(|o| o.name.clone()));
+    words.extend(job.error.as_ref().map(|e| e.code.to_string()));
+    words.extend(job.fairness_key.clone());
+    words.extend(job.metadata.values().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)));
+    words.join(" ")
+}
