@@ -7,7 +7,7 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] | each other |
+//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
 //! | 3 use cases | `intake` `worker` `schedule` `cleanup` | 0, 1, the converter registry |
@@ -20,8 +20,10 @@ pub mod convert;
 pub mod converters;
 pub mod failure;
 pub mod format;
+pub mod intake;
 pub mod job;
 pub mod limits;
 pub mod progress;
+pub mod queue;
 pub mod sandbox;
 pub mod store;

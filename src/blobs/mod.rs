@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use tokio::io::AsyncRead;
 
 pub mod local;
+mod staging;
+
+pub use staging::{Leftover, Staging, StagingFolder};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {

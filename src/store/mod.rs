@@ -11,7 +11,7 @@
 
 use crate::failure::Failure;
 use crate::format::Format;
-use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Output, Record, State, Upload};
+use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Media, Output, Record, State, Upload};
 use crate::limits::Span;
 use crate::progress::Progress;
 use jiff::Timestamp;
@@ -87,6 +87,8 @@ pub struct Renewal {
     pub progress: Option<Progress>,
     /// Progress of single outputs, by position.
     pub outputs: Vec<(usize, Progress)>,
+    /// The input, as measured in the jail.
+    pub media: Option<Media>,
     pub log: Vec<LogLine>,
 }
 
@@ -253,8 +255,9 @@ pub trait Leases {
     async fn finish(&self, finish: Finish, now: Timestamp) -> Result<std::result::Result<Job, LeaseLost>>;
     /// Gives an interrupted attempt back; no failure is counted.
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<std::result::Result<(), LeaseLost>>;
-    /// Takes back expired leases: queued again, or failed as `worker_lost` the third time. Returns the leases lost.
-    async fn reap(&self, now: Timestamp) -> Result<Vec<Lease>>;
+    /// Takes back leases that run out before `limit`: queued again, or failed as `worker_lost` the third time. Returns the
+    /// leases lost. `limit` is `now` as a rule; a process that knows to be the only one takes all back at its start.
+    async fn reap(&self, limit: Timestamp, now: Timestamp) -> Result<Vec<Lease>>;
 }
 
 /// The engine's own side.

@@ -43,6 +43,9 @@ pub fn renew(record: &mut Record, renewal: &Renewal) {
     if let Some(progress) = &renewal.progress {
         job.progress = progress.clone();
     }
+    if let (Some(media), Some(input)) = (&renewal.media, &mut job.input) {
+        input.media = media.clone();
+    }
     for (index, progress) in &renewal.outputs {
         if let Some(output) = job.outputs.get_mut(*index).filter(|o| !o.state.is_terminal()) {
             output.state = State::Running;

@@ -55,10 +55,10 @@ impl Leases for SqliteStore {
         .await
     }
 
-    async fn reap(&self, now: Timestamp) -> Result<Vec<Lease>> {
+    async fn reap(&self, limit: Timestamp, now: Timestamp) -> Result<Vec<Lease>> {
         self.write(move |tx| {
             expire(tx, None, now)?;
-            let lost = tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND lease_until < ?1 LIMIT 100", &[&now.as_millisecond()])?;
+            let lost = tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND lease_until < ?1 LIMIT 100", &[&limit.as_millisecond()])?;
             let mut leases = Vec::with_capacity(lost.len());
             for mut found in lost {
                 leases.push(Lease { job: found.record.job.id, attempt: found.record.job.attempt });

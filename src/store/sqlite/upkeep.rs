@@ -19,7 +19,9 @@ impl Upkeep for SqliteStore {
     async fn counts(&self) -> Result<Counts> {
         self.read(|c| {
             let mut counts = Counts::new();
-            for (queue, state, n) in rows(c, "SELECT queue, state, n FROM counts", &[], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get::<_, i64>(2)?)))? {
+            for (queue, state, n) in
+                rows(c, "SELECT queue, state, n FROM counts", &[], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get::<_, i64>(2)?)))?
+            {
                 counts.entry(queue).or_default().insert(state_from(state), u64::try_from(n).unwrap_or(0));
             }
             Ok(counts)

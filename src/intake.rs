@@ -1,0 +1,321 @@
+//! The way in: a request is checked in full before anything is kept, and its bytes are kept before its row is.
+//!
+//! queue open? -> input found -> bytes sniffed against the claim -> converter found -> preset merged -> options checked by
+//! the converter's own types -> `store.insert`
+
+mod outputs;
+mod request;
+
+pub use outputs::safe_name;
+pub use request::{InputRef, OutputRequest, Request};
+
+use crate::blobs::{BlobError, Blobs, Staging};
+use crate::failure::{Refusal, RefusalKind};
+use crate::format::{self, Format, Sample};
+use crate::job::{Input, Job, JobId, Media, OnPartial, Record, Source, State, Stats, Upload};
+use crate::limits::Size;
+use crate::progress::Progress;
+use crate::queue::{Queue, Queues};
+use crate::store::{Inserted, NewJob, Store, StoreError};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Map;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+
+/// How long an upload waits for jobs that use it.
+const UPLOAD_KEPT: SignedDuration = SignedDuration::from_hours(24);
+
+pub struct Intake {
+    pub store: Arc<dyn Store>,
+    pub blobs: Arc<dyn Blobs>,
+    pub staging: Staging,
+    pub queues: Arc<Queues>,
+    /// Folders that `{"path": ...}` may read; empty: none.
+    pub input_roots: Vec<PathBuf>,
+}
+
+/// An input that was found and looked at.
+struct Found {
+    input: Input,
+    source: Source,
+    upload: Option<String>,
+    /// The name claims another format than the bytes have.
+    claimed: Option<Format>,
+}
+
+impl Intake {
+    /// The largest upload that any queue takes.
+    pub fn upload_max(&self) -> Size {
+        self.queues.iter().map(|(_, q)| q.limits.input_max).max().unwrap_or(Size(0))
+    }
+
+    /// Keeps a stream of bytes as an upload: hashed and counted on the way, durable before its row is written.
+    pub async fn receive(&self, name: &str, mut bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let folder = self.staging.for_upload(&id).map_err(storage)?;
+        let path = folder.path().join("bytes");
+        let mut file = tokio::fs::File::create(&path).await.map_err(|e| storage(e.into()))?;
+        let (mut hash, mut size, mut chunk) = (Sha256::new(), 0u64, vec![0; 256 * 1024]);
+        loop {
+            let n = bytes.read(&mut chunk).await.map_err(|e| Refusal::new(RefusalKind::InvalidRequest, "The upload broke off.").given(e))?;
+            if n == 0 {
+                break;
+            }
+            size += n as u64;
+            if size > self.upload_max().0 {
+                return Err(too_large(size, self.upload_max()));
+            }
+            hash.update(&chunk[..n]);
+            file.write_all(&chunk[..n]).await.map_err(|e| storage(e.into()))?;
+        }
+        file.flush().await.map_err(|e| storage(e.into()))?;
+        let format = sniff(&path, name).await?;
+        let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
+        let upload =
+            Upload { id, name: safe_name(name), size_bytes: size, sha256: hex::encode(hash.finalize()), format, created_at: now, expires_at };
+        self.blobs.publish(&path, &upload.blob_key()).await.map_err(storage)?;
+        self.store.put_upload(upload.clone()).await.map_err(store)?;
+        Ok(upload)
+    }
+
+    /// Accepts a request as a job, or says what is wrong with it.
+    pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
+        let idempotency = idempotency_key.map(|key| (key, request.digest()));
+        let record = self.plan(request, now).await?;
+        let inserted = self.store.insert(vec![NewJob { record, idempotency }], now).await.map_err(store)?;
+        inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
+    }
+
+    /// The job that a request would become.
+    pub async fn plan(&self, request: Request, now: Timestamp) -> Result<Record, Refusal> {
+        request.check(now)?;
+        let found = self.find_input(&request.input, request.from, now).await?;
+        let outputs = outputs::plan(&self.queues, &request, &found.input, found.claimed)?;
+        let family = outputs.first().map(|o| o.converter.split('.').next().unwrap_or_default().to_owned()).unwrap_or_default();
+        let name = request.queue.clone().unwrap_or(family);
+        let queue = self.queue(&name)?;
+        if found.input.size_bytes > queue.limits.input_max.0 {
+            return Err(too_large(found.input.size_bytes, queue.limits.input_max).field("input"));
+        }
+        let soft = request.soft_time_limit.unwrap_or(queue.limits.soft_time_limit);
+        let hard = request.hard_time_limit.unwrap_or(queue.limits.hard_time_limit.max(soft));
+        if soft > hard {
+            return Err(Refusal::new(RefusalKind::InvalidRequest, "soft_time_limit must not exceed hard_time_limit.")
+                .field("soft_time_limit")
+                .given(soft));
+        }
+        let mut job = blank(name, queue, now);
+        job.converter = outputs.first().map(|o| o.converter.clone()).unwrap_or_default();
+        job.from = Some(found.input.format);
+        job.to = outputs.first().map(|o| o.to);
+        job.priority = request.priority.unwrap_or(queue.settings.priority);
+        job.max_attempts = request.max_attempts.unwrap_or(job.max_attempts);
+        job.retry_delay = request.retry_delay.unwrap_or(job.retry_delay);
+        job.stats.items_total = outputs.len() as u64;
+        job.on_partial = request.on_partial;
+        job.run_at = request.run_at.unwrap_or(now);
+        job.expires_at = request.expires_at;
+        (job.soft_time_limit, job.hard_time_limit) = (soft, hard);
+        (job.webhook, job.notify_email) = (request.webhook, request.notify_email);
+        (job.context, job.metadata) = (request.context, request.metadata);
+        (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
+        job.outputs = outputs;
+        job.input = Some(found.input);
+        Ok(Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new() })
+    }
+
+    /// Finds the bytes a client asks to have probed, without making a job of them.
+    pub async fn look_at(&self, input: &InputRef, now: Timestamp) -> Result<(Input, Source), Refusal> {
+        self.find_input(input, None, now).await.map(|found| (found.input, found.source))
+    }
+
+    fn queue(&self, name: &str) -> Result<&Queue, Refusal> {
+        self.queues.get(name).ok_or_else(|| {
+            Refusal::new(RefusalKind::InvalidRequest, format!("There is no queue `{name}`.")).field("queue").given(name).allowed(self.queues.names())
+        })
+    }
+
+    async fn find_input(&self, input: &InputRef, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
+        match input {
+            InputRef::Upload(id) => {
+                let upload = self
+                    .store
+                    .upload(id)
+                    .await
+                    .map_err(|_| not_found("input.upload", id, "There is no such upload; uploads are kept for 24 hours."))?;
+                if upload.expires_at < now {
+                    return Err(not_found("input.upload", id, "The upload has expired; send the file again."));
+                }
+                let source = Source::Blob(upload.blob_key());
+                let format = recognised(from.or(upload.format), &upload.name, upload.size_bytes)?;
+                let claimed = mismatch(&upload.name, upload.format);
+                let input = Input { name: upload.name, size_bytes: upload.size_bytes, sha256: upload.sha256, format, media: Media::default() };
+                Ok(Found { input, source, upload: Some(upload.id), claimed })
+            }
+            InputRef::Path(path) => self.find_path(path, from).await,
+            InputRef::Job { job, output } => {
+                let record = self.store.get(*job).await.map_err(|_| not_found("input.job", job, "There is no such job."))?;
+                let made = record.job.outputs.iter().find(|o| output.as_ref().is_none_or(|name| *name == o.name));
+                let made = made.ok_or_else(|| not_found("input.output", output.as_deref().unwrap_or(""), "The job has no such output."))?;
+                let key = record
+                    .artifacts
+                    .get(&made.name)
+                    .ok_or_else(|| not_found("input.output", &made.name, "The output is not there (not yet, or not any more)."))?;
+                let format = from.unwrap_or(made.format);
+                let input = Input {
+                    name: made.name.clone(),
+                    size_bytes: made.size_bytes.unwrap_or(0),
+                    sha256: made.sha256.clone().unwrap_or_default(),
+                    format,
+                    media: made.media.clone(),
+                };
+                Ok(Found { input, source: Source::Blob(key.clone()), upload: None, claimed: None })
+            }
+        }
+    }
+
+    async fn find_path(&self, path: &Path, from: Option<Format>) -> Result<Found, Refusal> {
+        let refuse = |text: &str| not_found("input.path", path.display(), text).allowed(self.input_roots.iter().map(|r| r.display().to_string()));
+        let real = tokio::fs::canonicalize(path).await.map_err(|_| refuse("There is no such file below an input root."))?;
+        let allowed = self.input_roots.iter().any(|root| real.starts_with(root));
+        let meta = tokio::fs::metadata(&real).await.map_err(|_| refuse("There is no such file below an input root."))?;
+        if !allowed || !meta.is_file() {
+            return Err(refuse("There is no such file below an input root."));
+        }
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let sniffed = sniff(&real, &name).await?;
+        let format = recognised(from.or(sniffed), &name, meta.len())?;
+        let sha256 = digest(&real).await.map_err(|e| storage(e.into()))?;
+        let input = Input { name: safe_name(&name), size_bytes: meta.len(), sha256, format, media: Media::default() };
+        Ok(Found { claimed: mismatch(&name, sniffed), input, source: Source::Path(real), upload: None })
+    }
+}
+
+/// One of the engine's own jobs, as the schedules submit them.
+pub fn engine_job(queues: &Queues, converter: &str, now: Timestamp) -> Record {
+    let queue = queues.get("cleanup").cloned().unwrap_or_default();
+    let mut job = blank("cleanup".into(), &queue, now);
+    job.converter = converter.to_owned();
+    // One at a time: a second one that waits would find nothing to do.
+    job.unique_key = Some(format!("engine:{converter}"));
+    Record { job, source: None, upload: None, artifacts: BTreeMap::new() }
+}
+
+fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {
+    Job {
+        id: JobId::new(),
+        state: State::Queued,
+        queue,
+        converter: String::new(),
+        from: None,
+        to: None,
+        priority: settings.settings.priority,
+        attempt: 0,
+        failures: 0,
+        recoveries: 0,
+        max_attempts: settings.settings.max_attempts,
+        retry_delay: settings.settings.retry_delay,
+        progress: Progress::default(),
+        input: None,
+        outputs: Vec::new(),
+        on_partial: OnPartial::Fail,
+        partial: false,
+        stats: Stats::default(),
+        error: None,
+        attempts: Vec::new(),
+        cancel: None,
+        created_at: now,
+        run_at: now,
+        started_at: None,
+        finished_at: None,
+        expires_at: None,
+        soft_time_limit: settings.limits.soft_time_limit,
+        hard_time_limit: settings.limits.hard_time_limit,
+        webhook: None,
+        notify_email: None,
+        context: Map::new(),
+        metadata: Map::new(),
+        pipeline: None,
+        after: Vec::new(),
+        unique_key: None,
+        fairness_key: None,
+    }
+}
+
+/// What the bytes of this file are.
+pub async fn sniff(path: &Path, name: &str) -> Result<Option<Format>, Refusal> {
+    let (head, tail) = ends(path).await.map_err(|e| storage(e.into()))?;
+    Ok(format::sniff(&Sample { head: &head, tail: &tail, name }))
+}
+
+async fn ends(path: &Path) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut file = tokio::fs::File::open(path).await?;
+    let size = file.metadata().await?.len();
+    let mut head = Vec::new();
+    (&mut file).take(Sample::LEN as u64).read_to_end(&mut head).await?;
+    let mut tail = Vec::new();
+    file.seek(std::io::SeekFrom::Start(size.saturating_sub(Sample::LEN as u64))).await?;
+    file.take(Sample::LEN as u64).read_to_end(&mut tail).await?;
+    Ok((head, tail))
+}
+
+/// SHA-256 of a file, in hex.
+pub async fn digest(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let hash = tokio::task::spawn_blocking(move || {
+        let (mut hash, mut chunk) = (Sha256::new(), vec![0; 256 * 1024]);
+        loop {
+            match std::io::Read::read(&mut file, &mut chunk)? {
+                0 => return Ok::<_, std::io::Error>(hash.finalize()),
+                n => hash.update(&chunk[..n]),
+            }
+        }
+    });
+    Ok(hex::encode(hash.await.map_err(std::io::Error::other)??))
+}
+
+fn recognised(format: Option<Format>, name: &str, size: u64) -> Result<Format, Refusal> {
+    format.ok_or_else(|| {
+        let what = if size == 0 { "The file is empty." } else { "The file's content is not of a format that can be converted." };
+        Refusal::new(RefusalKind::UnsupportedFormat, what).field("input").given(name)
+    })
+}
+
+/// Content is trusted; a name that claims something else is reported.
+fn mismatch(name: &str, sniffed: Option<Format>) -> Option<Format> {
+    Format::from_file_name(name).filter(|claimed| sniffed.is_some_and(|s| s != *claimed))
+}
+
+fn not_found(field: &str, given: impl std::fmt::Display, text: &str) -> Refusal {
+    Refusal::new(RefusalKind::NotFound, text).field(field).given(given)
+}
+
+fn too_large(size: u64, max: Size) -> Refusal {
+    Refusal::new(RefusalKind::TooLarge, format!("The file is larger than the {max} allowed here.")).given(Size(size)).allowed([max.to_string()])
+}
+
+/// The cause goes to the log, once, here.
+fn storage(error: BlobError) -> Refusal {
+    tracing::error!(%error, "storage failed at intake");
+    match error {
+        BlobError::Full => Refusal::new(RefusalKind::InsufficientStorage, "The server's storage is full; try again later."),
+        _ => Refusal::new(RefusalKind::Unavailable, "The server's storage does not answer; try again later."),
+    }
+}
+
+/// A store's error in the edge's words.
+pub fn store(error: StoreError) -> Refusal {
+    match error {
+        StoreError::NotFound(what) => Refusal::new(RefusalKind::NotFound, format!("There is no such {what}.")),
+        StoreError::WrongState(state) => Refusal::new(RefusalKind::Conflict, format!("The job is {}.", state.as_str())).given(state.as_str()),
+        StoreError::IdempotencyMismatch => Refusal::new(RefusalKind::IdempotencyMismatch, "This Idempotency-Key was used for another request."),
+        StoreError::Full => Refusal::new(RefusalKind::InsufficientStorage, "The server's storage is full; try again later."),
+        StoreError::Unavailable(cause) => {
+            tracing::error!(cause, "the store failed");
+            Refusal::new(RefusalKind::Unavailable, "The server's store does not answer; try again later.")
+        }
+    }
+}

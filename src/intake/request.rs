@@ -1,0 +1,200 @@
+//! A job, as submitted.
+
+use crate::failure::{Refusal, RefusalKind};
+use crate::format::Format;
+use crate::job::{JobId, OnPartial, Webhook};
+use crate::limits::Span;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use utoipa::ToSchema;
+
+/// Where the bytes come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged, expecting = "one of {\"upload\": id}, {\"job\": id, \"output\": name}, {\"path\": file below an input root}")]
+pub enum InputRef {
+    #[schema(value_type = Object, example = json!({"upload": "0198c0ffee"}))]
+    #[serde(with = "upload")]
+    Upload(String),
+    /// An output of another job; the first one when `output` is not given.
+    Job {
+        job: JobId,
+        #[serde(default)]
+        output: Option<String>,
+    },
+    #[schema(value_type = Object, example = json!({"path": "/srv/uploads/clip.mov"}))]
+    #[serde(with = "path")]
+    Path(PathBuf),
+}
+
+macro_rules! keyed {
+    ($module:ident, $type:ty) => {
+        /// `{"key": value}`, told apart by its key.
+        mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            #[derive(Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            struct Keyed {
+                $module: $type,
+            }
+
+            pub fn serialize<S: Serializer>(value: &$type, s: S) -> Result<S::Ok, S::Error> {
+                Keyed { $module: value.clone() }.serialize(s)
+            }
+
+            pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
+                Keyed::deserialize(d).map(|keyed| keyed.$module)
+            }
+        }
+    };
+}
+
+keyed!(upload, String);
+keyed!(path, std::path::PathBuf);
+
+/// One of several results.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputRequest {
+    /// Names the result within the job; the input's name by default.
+    pub name: Option<String>,
+    pub to: Option<Format>,
+    pub preset: Option<String>,
+    #[schema(value_type = Object)]
+    pub options: Value,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    pub input: InputRef,
+    #[serde(default)]
+    pub to: Option<Format>,
+    /// Overrides what the bytes were recognised as.
+    #[serde(default)]
+    pub from: Option<Format>,
+    #[serde(default)]
+    pub preset: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub options: Value,
+    /// Several results of one input, instead of `to`, `preset` and `options`. At most 32.
+    #[serde(default)]
+    pub outputs: Vec<OutputRequest>,
+    #[serde(default)]
+    pub on_partial: OnPartial,
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// 0 to 9; 9 is taken first.
+    #[serde(default)]
+    pub priority: Option<u8>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub run_at: Option<Timestamp>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub soft_time_limit: Option<Span>,
+    #[serde(default)]
+    pub hard_time_limit: Option<Span>,
+    /// 1 to 100.
+    #[serde(default)]
+    pub max_attempts: Option<u32>,
+    #[serde(default)]
+    pub retry_delay: Option<Span>,
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
+    #[serde(default)]
+    pub notify_email: Option<String>,
+    /// Inherited by every job that this one causes. At most 16 KiB.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub context: Map<String, Value>,
+    /// The client's own; at most 16 KiB.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub metadata: Map<String, Value>,
+    /// At most one job with this key is queued or running.
+    #[serde(default)]
+    pub unique_key: Option<String>,
+    #[serde(default)]
+    pub fairness_key: Option<String>,
+}
+
+const OBJECT_MAX_BYTES: usize = 16 * 1024;
+const OUTPUTS_MAX: usize = 32;
+const KEY_MAX_CHARS: usize = 200;
+
+impl Request {
+    /// A request with nothing but an input and a format.
+    pub fn new(input: InputRef, to: Option<Format>) -> Self {
+        Request {
+            input,
+            to,
+            from: None,
+            preset: None,
+            options: Value::Null,
+            outputs: Vec::new(),
+            on_partial: OnPartial::default(),
+            queue: None,
+            priority: None,
+            run_at: None,
+            expires_at: None,
+            soft_time_limit: None,
+            hard_time_limit: None,
+            max_attempts: None,
+            retry_delay: None,
+            webhook: None,
+            notify_email: None,
+            context: Map::new(),
+            metadata: Map::new(),
+            unique_key: None,
+            fairness_key: None,
+        }
+    }
+
+    /// Equal requests have equal digests, whatever the order of their fields was.
+    pub fn digest(&self) -> String {
+        let canonical = serde_json::to_value(self).map(|v| v.to_string()).unwrap_or_default();
+        hex::encode(Sha256::digest(canonical))
+    }
+
+    /// What can be told without looking at the input.
+    pub fn check(&self, now: Timestamp) -> Result<(), Refusal> {
+        let refuse = |field: &str, given: String, allowed: &str| {
+            Err(Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` must be {allowed}.")).field(field).given(given).allowed([allowed]))
+        };
+        if let Some(priority) = self.priority.filter(|p| *p > 9) {
+            return refuse("priority", priority.to_string(), "0 to 9");
+        }
+        if let Some(attempts) = self.max_attempts.filter(|n| !(1..=100).contains(n)) {
+            return refuse("max_attempts", attempts.to_string(), "1 to 100");
+        }
+        if let Some(expires_at) = self.expires_at.filter(|at| *at <= now) {
+            return refuse("expires_at", expires_at.to_string(), "in the future");
+        }
+        if self.outputs.len() > OUTPUTS_MAX {
+            return refuse("outputs", self.outputs.len().to_string(), "at most 32 outputs");
+        }
+        if !self.outputs.is_empty() && (self.to.is_some() || self.preset.is_some() || !self.options.is_null()) {
+            return refuse("outputs", "outputs and to, preset or options".into(), "given alone: each output has its own to, preset and options");
+        }
+        for (field, object) in [("context", &self.context), ("metadata", &self.metadata)] {
+            let size = serde_json::to_string(object).map_or(0, |text| text.len());
+            if size > OBJECT_MAX_BYTES {
+                return refuse(field, format!("{size} bytes"), "at most 16 KiB of JSON");
+            }
+        }
+        for (field, key) in [("unique_key", &self.unique_key), ("fairness_key", &self.fairness_key)] {
+            if let Some(key) = key.as_ref().filter(|k| k.is_empty() || k.chars().count() > KEY_MAX_CHARS) {
+                return refuse(field, format!("{} characters", key.chars().count()), "1 to 200 characters");
+            }
+        }
+        Ok(())
+    }
+}

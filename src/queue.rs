@@ -1,0 +1,185 @@
+//! What a queue is set to: read from `queues/*.toml`, the shipped files first, the site's on top.
+
+use crate::format::Format;
+use crate::limits::{Limits, Span};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// The shipped files.
+const SHIPPED: [(&str, &str); 7] = [
+    ("video", include_str!("../queues/video.toml")),
+    ("audio", include_str!("../queues/audio.toml")),
+    ("image", include_str!("../queues/image.toml")),
+    ("document", include_str!("../queues/document.toml")),
+    ("archive", include_str!("../queues/archive.toml")),
+    ("cleanup", include_str!("../queues/cleanup.toml")),
+    ("default", include_str!("../queues/default.toml")),
+];
+
+/// The most slots a queue may have in one process.
+pub const CONCURRENCY_MAX: u32 = 1024;
+
+/// One queue's settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Slots, 0 to 1024.
+    pub concurrency: u32,
+    /// 1 to 100.
+    pub max_attempts: u32,
+    pub retry_delay: Span,
+    pub retry_delay_max: Span,
+    /// 0 to 9.
+    pub priority: u8,
+    pub keep_outputs: Span,
+    pub keep_records: Span,
+    pub presets: BTreeMap<String, Preset>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            concurrency: 1,
+            max_attempts: 3,
+            retry_delay: Span::from_secs(60),
+            retry_delay_max: Span::from_secs(3600),
+            priority: 5,
+            keep_outputs: Span::from_secs(7 * 86_400),
+            keep_records: Span::from_secs(30 * 86_400),
+            presets: BTreeMap::new(),
+        }
+    }
+}
+
+/// Named options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    pub to: Format,
+    #[serde(default)]
+    pub options: Value,
+}
+
+/// A queue: its settings and what its attempts may use.
+#[derive(Debug, Clone, Default)]
+pub struct Queue {
+    pub settings: Settings,
+    pub limits: Limits,
+}
+
+/// Every queue by name.
+#[derive(Debug, Clone)]
+pub struct Queues(BTreeMap<String, Queue>);
+
+impl Queues {
+    /// The queues as shipped, with the site's files (name without `.toml`, content) on top. An error names file and key.
+    pub fn load(site: &[(String, String)]) -> Result<Queues, String> {
+        let mut tables: BTreeMap<String, toml::Table> = BTreeMap::new();
+        let shipped = SHIPPED.iter().map(|(name, text)| (*name, *text));
+        for (name, text) in shipped.chain(site.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
+            let table: toml::Table = text.parse().map_err(|e| format!("queues/{name}.toml: {e}"))?;
+            let merged = tables.entry(name.to_owned()).or_default();
+            for (key, value) in table {
+                match (merged.get_mut(&key), value) {
+                    (Some(toml::Value::Table(old)), toml::Value::Table(new)) => old.extend(new),
+                    (_, value) => drop(merged.insert(key, value)),
+                }
+            }
+        }
+        tables
+            .into_iter()
+            .map(|(name, table)| Ok((name.clone(), Queue::read(table).map_err(|e| format!("queues/{name}.toml: {e}"))?)))
+            .collect::<Result<_, _>>()
+            .map(Queues)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Queue> {
+        self.0.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Queue)> {
+        self.0.iter().map(|(name, queue)| (name.as_str(), queue))
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The preset of this name and the queue it belongs to.
+    pub fn preset(&self, name: &str) -> Option<(&str, &Preset)> {
+        self.iter().find_map(|(queue, q)| q.settings.presets.get(name).map(|preset| (queue, preset)))
+    }
+}
+
+impl Queue {
+    /// Limits stand beside the settings in the file; the keys tell which is which.
+    fn read(table: toml::Table) -> Result<Queue, String> {
+        let own = toml::Table::try_from(Settings::default()).map_err(|e| e.to_string())?;
+        let (settings, limits): (toml::Table, toml::Table) = table.into_iter().partition(|(key, _)| own.contains_key(key));
+        let queue = Queue { settings: settings.try_into().map_err(message)?, limits: limits.try_into().map_err(message)? };
+        queue.check()?;
+        Ok(queue)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Settings { concurrency, max_attempts, priority, .. } = self.settings;
+        let rules = [
+            (concurrency <= CONCURRENCY_MAX, "concurrency must be 0 to 1024"),
+            ((1..=100).contains(&max_attempts), "max_attempts must be 1 to 100"),
+            (priority <= 9, "priority must be 0 to 9"),
+            (self.limits.soft_time_limit <= self.limits.hard_time_limit, "soft_time_limit must not exceed hard_time_limit"),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule.to_owned()))
+    }
+}
+
+fn message(error: toml::de::Error) -> String {
+    error.message().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(text: &str) -> Result<Queues, String> {
+        Queues::load(&[("video".into(), text.into())])
+    }
+
+    #[test]
+    fn the_shipped_queues_are_as_documented() {
+        let queues = Queues::load(&[]).unwrap();
+        let slots: Vec<_> = queues.iter().map(|(name, q)| (name, q.settings.concurrency)).collect();
+        assert_eq!(slots, [("archive", 2), ("audio", 2), ("cleanup", 1), ("default", 2), ("document", 4), ("image", 4), ("video", 1)]);
+        for (name, queue) in queues.iter() {
+            assert_eq!(queue.limits.soft_time_limit, Span::from_secs(600), "{name}");
+            assert_eq!(queue.limits.hard_time_limit, Span::from_secs(900), "{name}");
+            assert_eq!((queue.settings.max_attempts, queue.settings.retry_delay), (3, Span::from_secs(60)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_site_replaces_single_keys() {
+        let queues = site("concurrency = 3\nmemory_max = \"4GiB\"\n[presets.tiny]\nto = \"mp4\"").unwrap();
+        let video = queues.get("video").unwrap();
+        assert_eq!((video.settings.concurrency, video.limits.memory_max), (3, crate::limits::Size::gib(4)));
+        assert_eq!(video.limits.soft_time_limit, Span::from_secs(600));
+        assert!(video.settings.presets.contains_key("web-720p") && video.settings.presets.contains_key("tiny"));
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        for (text, word) in [
+            ("concurency = 3", "concurency"),
+            ("priority = 10", "priority"),
+            ("soft_time_limit = \"20m\"", "soft_time_limit"),
+            ("max_attempts = 0", "max_attempts"),
+            ("hard_time_limit = \"soon\"", "soon"),
+            ("concurrency =", "video.toml"),
+        ] {
+            let error = site(text).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}
