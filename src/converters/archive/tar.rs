@@ -16,8 +16,13 @@ pub fn read(reading: &Reading, source: impl Read, guard: &mut Guard, visit: Visi
     let mut last = None;
     for found in archive.entries().map_err(|e| fault::reading(e, None))? {
         guard.entry()?;
-        let found = found.map_err(|e| fault::reading(e, last.as_deref()))?;
-        let Some(entry) = describe(reading, &found) else { continue };
+        let mut found = found.map_err(|e| fault::reading(e, last.as_deref()))?;
+        let Some(mut entry) = describe(reading, &found) else { continue };
+        if is_sparse(&mut found) {
+            let words = format!("The entry `{}` is stored with holes in a way that cannot be read.", fault::shown(&entry.path));
+            entry.hazard =
+                Some(Failure::new(Code::UnsupportedFormat, words).hint("Pack it again without the option for sparse files.").stage("open"));
+        }
         last = Some(entry.path.clone());
         if entry.kind == Kind::File {
             let mut data = Metered::new(found, guard, &entry);
@@ -30,6 +35,12 @@ pub fn read(reading: &Reading, source: impl Read, guard: &mut Guard, visit: Visi
         }
     }
     if last.is_none() { Err(Failure::corrupt("There is no tar archive in this file, or it is empty.").stage("open")) } else { Ok(()) }
+}
+
+/// GNU's pax form of sparse files, whose data begins with a list of holes.
+fn is_sparse(found: &mut ::tar::Entry<impl Read>) -> bool {
+    let Ok(Some(extensions)) = found.pax_extensions() else { return false };
+    extensions.flatten().any(|e| e.key_bytes().starts_with(b"GNU.sparse."))
 }
 
 fn describe(reading: &Reading, found: &::tar::Entry<impl Read>) -> Option<Entry> {

@@ -61,7 +61,7 @@ pub fn walk(reading: &Reading, input: &Input, visit: Visit) -> Result<(), Failur
     let mut guard = Guard::new(reading.ctx, input.size_bytes);
     let source = open(input)?;
     match input.format.id() {
-        "zip" => zip::read(reading, source, &mut guard, visit),
+        "zip" => zip::read(reading, source, open(input)?, &mut guard, visit),
         "7z" => seven::read(reading, source, &mut guard, visit),
         format if format.starts_with("tar") => tar::read(reading, decompress(source, format)?, &mut guard, visit),
         format => {

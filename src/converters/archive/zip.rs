@@ -7,14 +7,17 @@ use super::names::{self, Encoding};
 use super::walk::{Reading, Visit};
 use crate::failure::{Code, Failure};
 use ::zip::extra_fields::ExtraField;
-use ::zip::read::ZipFile;
+use ::zip::read::{Config, ZipFile, ZipFileEntry};
 use ::zip::result::ZipError;
-use ::zip::{System, ZipArchive};
+use ::zip::unstable::read::ZipIterable;
+use ::zip::{System, ZipReadOptions};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 /// Longer targets of links are not believed.
 const TARGET_MAX: u64 = 4096;
+/// The fixed part of an entry's local header.
+const LOCAL_HEADER: u64 = 30;
 
 fn failure(error: ZipError, path: Option<&str>) -> Failure {
     match error {
@@ -28,64 +31,95 @@ fn failure(error: ZipError, path: Option<&str>) -> Failure {
     }
 }
 
-pub fn read(reading: &Reading, source: BufReader<File>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
-    let mut archive = ZipArchive::new(source).map_err(|e| failure(e, None))?;
+/// What the directory says of one entry; enough to see overlaps and encodings before anything is unpacked.
+struct Place {
+    start: u64,
+    end: u64,
+    size: u64,
+    name: Vec<u8>,
+}
+
+pub fn read(reading: &Reading, source: BufReader<File>, mut body: BufReader<File>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
+    // Unlike the library's usual reader this one does not lose entries that share a name.
+    let mut archive = ZipIterable::try_new(source, Config::default()).map_err(|e| failure(e, None))?;
     let most = reading.ctx.limits.entries_max;
     if archive.len() as u64 > most {
         return Err(Failure::limit(format!("The archive has more than {most} entries.")).stage("open"));
     }
-    if archive.has_overlapping_entries().map_err(|e| failure(e, None))? {
-        let words = "Entries of the archive overlap, as only bombs' do.";
-        return Err(Failure::new(Code::PolicyViolation, words).stage("open"));
+    let mut places = Vec::with_capacity(archive.len());
+    for found in archive.files().map_err(|e| failure(e, None))? {
+        let found = found.map_err(|e| failure(e, None))?;
+        let name = found.name_raw().to_vec();
+        let start = found.header_start();
+        let end = start.saturating_add(LOCAL_HEADER + name.len() as u64).saturating_add(found.compressed_size());
+        places.push(Place { start, end, size: found.size(), name });
     }
+    let encoding = reading.encoding.settled(places.iter().map(|p| p.name.as_slice()));
     if reading.data {
-        let total = (0..archive.len()).filter_map(|n| archive.by_index_data(n).ok().map(|e| e.size())).fold(0u64, u64::saturating_add);
-        guard.declared(total)?;
+        guard.declared(places.iter().map(|p| p.size).fold(0, u64::saturating_add))?;
     }
-    let encoding = reading.encoding.settled(archive.file_names_raw());
-    for n in 0..archive.len() {
+    places.sort_by_key(|p| p.start);
+    if places.windows(2).any(|pair| matches!(pair, [a, b] if a.end > b.start)) {
+        return Err(Failure::new(Code::PolicyViolation, "Entries of the archive overlap, as only bombs' do.").stage("open"));
+    }
+    drop(places);
+    for found in archive.files().map_err(|e| failure(e, None))? {
         guard.entry()?;
-        let mut entry = {
-            let found = archive.by_index_raw(n).map_err(|e| failure(e, None))?;
-            describe(&found, encoding)
-        };
-        let link = matches!(entry.kind, Kind::Symlink(_));
-        if entry.is_folder() || !(reading.data || link && !entry.encrypted) {
-            visit(entry, &mut io::empty())?;
-            continue;
+        let found = found.map_err(|e| failure(e, None))?;
+        let mut options = ZipReadOptions::new();
+        if found.encrypted() {
+            if !reading.data {
+                visit(describe(&found, encoding, Extra::default()), &mut io::empty())?;
+                continue;
+            }
+            options = options.password(Some(reading.password.ok_or_else(fault::password_required)?.as_bytes()));
         }
-        let password = reading.password.map(str::as_bytes);
-        if entry.encrypted && password.is_none() {
-            return Err(fault::password_required());
-        }
-        let options = ::zip::ZipReadOptions::new().password(password.filter(|_| entry.encrypted));
-        let found = archive.by_index_with_options(n, options).map_err(|e| failure(e, Some(&entry.path)))?;
-        if link {
-            entry.size = None;
-            let mut target = Vec::new();
-            Metered::new(found, guard, &entry).take(TARGET_MAX).read_to_end(&mut target).map_err(|e| fault::reading(e, Some(&entry.path)))?;
-            let target = encoding.decode(&target);
-            entry.hazard = entry.hazard.or_else(|| names::link_hazard(&entry.path, &target));
-            entry.kind = Kind::Symlink(target);
-            visit(entry, &mut io::empty())?;
-            continue;
-        }
-        let mut data = Metered::new(found, guard, &entry);
-        if entry.encrypted {
-            // The old cipher lets one wrong password in 256 pass; the checksum then does not match.
-            data = data.on_error(|e, path| if e.to_string().contains("checksum") { fault::wrong_password() } else { fault::reading(e, Some(path)) });
-        }
-        visit(entry.clone(), &mut data)?;
+        let path = encoding.decode(found.name_raw());
+        let found = found.with_reader(&mut body, options).map_err(|e| failure(e, Some(&path)))?;
+        one(reading, found, encoding, guard, visit)?;
     }
     Ok(())
 }
 
-fn describe(found: &ZipFile<'_, impl Read>, encoding: Encoding) -> Entry {
-    let utf8 = found.extra_data_fields().find_map(|f| match f {
-        ExtraField::UnicodePath(_) => found.name().ok().map(|n| n.into_owned()),
-        _ => None,
-    });
-    let text = utf8.unwrap_or_else(|| encoding.decode(found.name_raw()));
+fn one(reading: &Reading, found: ZipFile<'_, impl Read>, encoding: Encoding, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
+    let mut extra = Extra::default();
+    for field in found.extra_data_fields() {
+        match field {
+            ExtraField::UnicodePath(_) => extra.path = found.name().ok().map(|n| n.into_owned()),
+            ExtraField::ExtendedTimestamp(t) => extra.modified = t.mod_time().map(i64::from),
+            _ => {}
+        }
+    }
+    let mut entry = describe(&found.entry(), encoding, extra);
+    if let Kind::Symlink(_) = entry.kind {
+        let mut target = Vec::new();
+        entry.size = None;
+        Metered::new(found, guard, &entry).take(TARGET_MAX).read_to_end(&mut target).map_err(|e| fault::reading(e, Some(&entry.path)))?;
+        let target = encoding.decode(&target);
+        entry.hazard = entry.hazard.or_else(|| names::link_hazard(&entry.path, &target));
+        entry.kind = Kind::Symlink(target);
+        return visit(entry, &mut io::empty());
+    }
+    if entry.kind != Kind::File || !reading.data {
+        return visit(entry, &mut io::empty());
+    }
+    let mut data = Metered::new(found, guard, &entry);
+    if entry.encrypted {
+        // The old cipher lets one wrong password in 256 pass; what comes out is then damaged.
+        data = data.on_error(|e, path| fault::unwrap(&e).unwrap_or_else(|| fault::wrong_password().detail(format!("{path}: {e}"))));
+    }
+    visit(entry.clone(), &mut data)
+}
+
+/// What an entry's extra fields say better than its header.
+#[derive(Default)]
+struct Extra {
+    path: Option<String>,
+    modified: Option<i64>,
+}
+
+fn describe(found: &ZipFileEntry, encoding: Encoding, extra: Extra) -> Entry {
+    let text = extra.path.unwrap_or_else(|| encoding.decode(found.name_raw()));
     let (path, hazard) = names::inside(&text, !matches!(found.system(), System::Unix) || text.contains(":\\"));
     let mut entry = Entry { hazard, ..Entry::file(path) };
     entry.size = Some(found.size());
@@ -93,11 +127,7 @@ fn describe(found: &ZipFile<'_, impl Read>, encoding: Encoding) -> Entry {
     entry.crc32 = Some(found.crc32());
     entry.encrypted = found.encrypted();
     entry.mode = found.unix_mode().map(|m| m & 0o7777).filter(|m| *m != 0);
-    entry.modified = found.extra_data_fields().find_map(|f| match f {
-        ExtraField::ExtendedTimestamp(t) => t.mod_time().map(i64::from),
-        _ => None,
-    });
-    entry.modified = entry.modified.or_else(|| {
+    entry.modified = extra.modified.or_else(|| {
         let t = found.last_modified()?;
         let small = |v: u8| i8::try_from(v).ok();
         let civil = jiff::civil::DateTime::new(

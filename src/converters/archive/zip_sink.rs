@@ -135,7 +135,8 @@ impl Sink for ZipSink {
             large: entry.size.is_none_or(|size| size >= ::zip::ZIP64_BYTES_THR / 2),
         };
         match &entry.kind {
-            Kind::File if entry.size.is_some_and(|size| size <= SMALL) => {
+            // Encryption is done by the writer itself.
+            Kind::File if recipe.password.is_none() && entry.size.is_some_and(|size| size <= SMALL) => {
                 recipe.large = false;
                 let mut content = Vec::with_capacity(entry.size.unwrap_or(0) as usize);
                 data.read_to_end(&mut content).map_err(fault::writing)?;
