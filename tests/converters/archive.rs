@@ -43,7 +43,10 @@ fn content(file: &Path, entry: &str) -> String {
     tool("bsdtar", &["-xOf", &file.to_string_lossy(), entry])
 }
 
-fn extracted(run: &Run, input: &Path, options: Value) -> Result<(BTreeMap<String, Vec<u8>>, Vec<String>), Failure> {
+/// Contents by name.
+type Contents = BTreeMap<String, Vec<u8>>;
+
+fn extracted(run: &Run, input: &Path, options: Value) -> Result<(Contents, Vec<String>), Failure> {
     let (produced, dir) = run.convert(input, "files", options)?;
     assert!(produced.files.iter().all(|f| !f.expect.probe));
     let read = |f: &millrace::convert::ProducedFile| (f.name.clone(), std::fs::read(dir.join(&f.file)).unwrap());
