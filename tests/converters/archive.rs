@@ -266,6 +266,7 @@ fn bombs_are_refused() {
         tool("bsdtar", &["-cf", &bomb.to_string_lossy(), flag, &zeros]);
         fails(run.file(&bomb, "zip", json!({})), Code::LimitExceeded);
         fails(run.probe(&bomb, Depth::Proof), Code::LimitExceeded);
+        fails(run.file(&bomb, "json", json!({})), Code::LimitExceeded);
     }
     let single = run.folder.path().join("zeros.gz");
     std::fs::write(&single, std::process::Command::new("gzip").args(["-c", &zeros]).output().unwrap().stdout).unwrap();
@@ -279,6 +280,29 @@ fn bombs_are_refused() {
         fails(run.file(&good(format), "tar", json!({})), Code::LimitExceeded);
         fails(run.file(&good(format), "json", json!({})), Code::LimitExceeded);
     }
+}
+
+#[test]
+fn probes_measure() {
+    let run = Run::new();
+    for format in ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"] {
+        let proof = run.probe(&good(format), Depth::Proof).unwrap();
+        let wanted = if format == "zip" {
+            6
+        } else if format == "7z" {
+            5
+        } else {
+            7
+        };
+        assert_eq!(proof.entries, Some(wanted), "{format}");
+        let unpacked = proof.unpacked_bytes.unwrap();
+        assert!((text().len() as u64 + 20_007..text().len() as u64 + 20_100).contains(&unpacked), "{format}: {unpacked}");
+        assert_eq!(run.probe(&good(format), Depth::Header).unwrap().entries, proof.entries, "{format}");
+    }
+    assert_eq!(run.probe(&good("gz"), Depth::Proof).unwrap().unpacked_bytes, Some(text().len() as u64));
+    assert_eq!(run.probe(&good("gz"), Depth::Header).unwrap().unpacked_bytes, None);
+    fails(run.probe(&fixture("archive/zip/broken/flipped.zip"), Depth::Proof), Code::CorruptInput);
+    assert!(run.probe(&fixture("archive/zip/broken/flipped.zip"), Depth::Header).is_ok(), "a header does not look that far");
 }
 
 #[test]

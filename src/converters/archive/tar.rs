@@ -27,9 +27,8 @@ pub fn read(reading: &Reading, source: impl Read, guard: &mut Guard, visit: Visi
         if entry.kind == Kind::File {
             let mut data = Metered::new(found, guard, &entry);
             visit(entry.clone(), &mut data)?;
-            if reading.data {
-                std::io::copy(&mut data, &mut std::io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
-            }
+            // What is left unread still has to be unpacked to get past it: it counts.
+            std::io::copy(&mut data, &mut std::io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
         } else {
             visit(entry, &mut std::io::empty())?;
         }
