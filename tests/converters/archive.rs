@@ -329,3 +329,34 @@ fn a_stop_request_ends_the_work() {
         fails(run.convert(&good("tar.gz"), to, json!({})), Code::Cancelled);
     }
 }
+
+#[test]
+fn mutated_files_never_panic() {
+    for format in ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z", "gz"] {
+        let source = std::fs::read(good(format)).unwrap();
+        let mut run = Run::new();
+        run.limits.unpacked_max = Size(50 << 20);
+        let mut state = 0x9e37_79b9_u32;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for round in 0..24 {
+            let mut bytes = source.clone();
+            // Directories stand at either end.
+            let length = bytes.len();
+            for _ in 0..=random(4) {
+                let at = if round % 2 == 0 { random(length.min(200)) } else { length - 1 - random(length.min(400)) };
+                bytes[at] = random(256) as u8;
+            }
+            let path = run.folder.path().join(format!("mutant.{format}"));
+            std::fs::write(&path, bytes).unwrap();
+            for to in ["tar", "files", "json"] {
+                if let Err(failure) = run.convert(&path, to, json!({})) {
+                    let wrong = [Code::Internal, Code::Crashed, Code::ToolFailed, Code::Cancelled];
+                    assert!(!wrong.contains(&failure.code), "{format} round {round} to {to}: {failure:?}");
+                }
+            }
+        }
+    }
+}

@@ -356,3 +356,35 @@ fn a_stop_request_ends_the_work() {
     run.listener.stop.store(true, std::sync::atomic::Ordering::Relaxed);
     fails(run.file(&good("jpeg"), "webp", json!({})), Code::Cancelled);
 }
+
+#[test]
+fn mutated_files_never_panic() {
+    for format in ["jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "svg", "ico", "qoi", "pnm", "tga"] {
+        let source = std::fs::read(good(format)).unwrap();
+        let mut run = Run::new();
+        run.limits.frame_pixels_max = 1_000_000;
+        run.limits.total_pixels_max = 4_000_000;
+        let mut state = 0x2545_f491_u32;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as usize % below
+        };
+        for round in 0..12 {
+            let mut bytes = source.clone();
+            let reach = if round % 2 == 0 { bytes.len().min(400) } else { bytes.len() };
+            for _ in 0..=random(6) {
+                let at = random(reach);
+                bytes[at] = random(256) as u8;
+            }
+            if round % 4 == 3 {
+                bytes.truncate(random(reach) + 1);
+            }
+            let path = run.folder.path().join(format!("mutant.{format}"));
+            std::fs::write(&path, bytes).unwrap();
+            if let Err(failure) = run.file(&path, "png", json!({"width": 32, "effort": 1})) {
+                let known = [Code::CorruptInput, Code::UnsupportedFormat, Code::LimitExceeded];
+                assert!(known.contains(&failure.code), "{format} round {round}: {failure:?}");
+            }
+        }
+    }
+}

@@ -91,6 +91,10 @@ pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool)
     let mut codec = Decompressor::new().map_err(Failure::internal)?;
     codec.set_scan_limit(SCANS_MAX).map_err(Failure::internal)?;
     let found = codec.read_header(bytes).map_err(damaged)?;
+    if (found.width, found.height) != (header.width as usize, header.height as usize) {
+        // The limits were judged by the one, memory would follow the other.
+        return Err(damaged("two frame headers that differ"));
+    }
     let factor = if found.is_lossless { ScalingFactor::ONE } else { scaling(found.width, found.height, at_least) };
     codec.set_scaling_factor(factor).map_err(Failure::internal)?;
     let (width, height) = (factor.scale(found.width), factor.scale(found.height));

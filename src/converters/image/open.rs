@@ -49,6 +49,7 @@ pub struct Opened {
     pub bytes: Vec<u8>,
     pub codec: Codec,
     pub facts: Facts,
+    memory_max: u64,
 }
 
 pub fn damaged(input: &Input, cause: impl std::fmt::Display) -> Failure {
@@ -89,6 +90,8 @@ pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
     if bytes.is_empty() {
         return Err(Failure::corrupt("The file is empty.").stage("open"));
     }
+    // Sixteen bytes hold any pixel twice.
+    let memory_max = ctx.limits.frame_pixels_max.saturating_mul(16).saturating_add(64 << 20);
     let (codec, facts) = match input.format.id() {
         "jpeg" => {
             let mut header = jpeg::header(&bytes).ok_or_else(|| damaged(input, "no frame header").stage("open"))?;
@@ -120,7 +123,7 @@ pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
                 ImageFormat::WebP => webp_frames(&bytes),
                 _ => (1, 1),
             };
-            let facts = plain_facts(input, &bytes, format).map_err(|e| e.stage("open"))?;
+            let facts = plain_facts(input, &bytes, format, memory_max).map_err(|e| e.stage("open"))?;
             let codec = if format == ImageFormat::WebP && frames == 1 { Codec::WebP } else { Codec::Plain(format) };
             (codec, Facts { frames, plays, pages, ..facts })
         }
@@ -129,11 +132,11 @@ pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
         return Err(damaged(input, "a picture without pixels").stage("open"));
     }
     limit::check(ctx.limits, facts.width.into(), facts.height.into(), facts.frames)?;
-    Ok(Opened { bytes, codec, facts })
+    Ok(Opened { bytes, codec, facts, memory_max })
 }
 
-fn plain_facts(input: &Input, bytes: &[u8], format: ImageFormat) -> Result<Facts, Failure> {
-    let mut decoder = decoder(bytes, format).map_err(|e| image_error(input, e))?;
+fn plain_facts(input: &Input, bytes: &[u8], format: ImageFormat, most: u64) -> Result<Facts, Failure> {
+    let mut decoder = decoder(bytes, format, most).map_err(|e| image_error(input, e))?;
     let (width, height) = decoder.dimensions();
     Ok(Facts {
         orientation: decoder.orientation().unwrap_or(Orientation::NoTransforms),
@@ -144,10 +147,12 @@ fn plain_facts(input: &Input, bytes: &[u8], format: ImageFormat) -> Result<Facts
     })
 }
 
-fn decoder(bytes: &[u8], format: ImageFormat) -> image::ImageResult<impl ImageDecoder + '_> {
+/// `most` bounds the decoder's own memory, which compressed metadata could fill.
+fn decoder(bytes: &[u8], format: ImageFormat, most: u64) -> image::ImageResult<impl ImageDecoder + '_> {
     let mut reader = image::ImageReader::with_format(Cursor::new(bytes), format);
-    // Sizes are judged by our own limits; the crate's would be in the way of large pictures that are allowed.
-    reader.no_limits();
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(most);
+    reader.limits(limits);
     reader.into_decoder()
 }
 
@@ -159,9 +164,9 @@ impl Opened {
             Codec::Heif => heif::File::open(&self.bytes)?.decode()?,
             Codec::Svg(drawing) => drawing.draw(at_least)?,
             Codec::WebP => super::webp::decode(&self.bytes, self.facts.width, self.facts.height, self.facts.alpha)?,
-            Codec::Plain(format) => {
-                decoder(&self.bytes, *format).and_then(DynamicImage::from_decoder).map_err(|e| image_error(input, e).stage("decode"))?
-            }
+            Codec::Plain(format) => decoder(&self.bytes, *format, self.memory_max)
+                .and_then(DynamicImage::from_decoder)
+                .map_err(|e| image_error(input, e).stage("decode"))?,
         };
         Ok(jpeg::Decoded::Pixels(image))
     }
