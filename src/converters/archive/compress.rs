@@ -21,7 +21,7 @@ impl Compressor {
         let target = BufWriter::with_capacity(256 << 10, File::create(path)?);
         let threads = threads.clamp(1, 16) as u32;
         Ok(match format {
-            "tar.gz" | "gz" => Compressor::Gzip(flate2::write::GzEncoder::new(target, flate2::Compression::new(level.unwrap_or(6).into()))),
+            "tar.gz" | "gz" => Compressor::Gzip(flate2::write::GzEncoder::new(target, flate2::Compression::new(level.unwrap_or(7).into()))),
             "tar.bz2" | "bz2" => Compressor::Bzip2(bzip2::write::BzEncoder::new(target, bzip2::Compression::new(level.unwrap_or(9).into()))),
             "tar.xz" | "xz" => {
                 let mut builder = liblzma::stream::MtStreamBuilder::new();
@@ -31,7 +31,8 @@ impl Compressor {
             "tar.zst" | "zst" => {
                 let level = level.and_then(|l| [1, 2, 3, 5, 7, 9, 12, 15, 19].get(usize::from(l).saturating_sub(1)).copied()).unwrap_or(3);
                 let mut encoder = zstd::stream::write::Encoder::new(target, level)?;
-                encoder.multithread(if threads > 1 { threads } else { 0 })?;
+                // Unpacking has a thread of its own; each worker holds tens of MiB.
+                encoder.multithread(threads.saturating_sub(1))?;
                 encoder.include_checksum(true)?;
                 Compressor::Zstd(encoder)
             }

@@ -68,7 +68,7 @@ pub struct RepackOptions {
     pub name_encoding: Option<String>,
     /// What happens to a second entry of the same path. Default: `rename`.
     pub on_duplicate: OnDuplicate,
-    /// Time spent on a smaller file, 1 (fast) to 9 (small). Default: what the format's own tool does (gzip 6, bzip2 9, xz 6, zstd 3).
+    /// Time spent on a smaller file, 1 (fast) to 9 (small). Default: deflate 7, bzip2 9, xz 6, 7z 5; zstd as its own level 3.
     pub level: Option<u8>,
     /// Encrypts the result with this password (zip only, AES-256). Default: none.
     pub output_password: Option<String>,
