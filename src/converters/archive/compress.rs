@@ -31,8 +31,7 @@ impl Compressor {
             "tar.zst" | "zst" => {
                 let level = level.and_then(|l| [1, 2, 3, 5, 7, 9, 12, 15, 19].get(usize::from(l).saturating_sub(1)).copied()).unwrap_or(3);
                 let mut encoder = zstd::stream::write::Encoder::new(target, level)?;
-                // Unpacking has a thread of its own; each worker holds tens of MiB.
-                encoder.multithread(threads.saturating_sub(1))?;
+                encoder.multithread(if threads > 1 { threads } else { 0 })?;
                 encoder.include_checksum(true)?;
                 Compressor::Zstd(encoder)
             }
