@@ -1,14 +1,28 @@
 //! The archive family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
-use crate::failure::{Code, Failure};
+use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
-use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: &[], probe };
+mod compress;
+mod entry;
+mod extract;
+mod fault;
+mod guard;
+mod list;
+mod names;
+mod options;
+mod probe;
+mod repack;
+mod select;
+mod seven;
+mod sink;
+mod tar;
+mod walk;
+mod zip;
+mod zip_sink;
+
+static CONVERTERS: [Erased; 3] = [erase::<repack::Repack>(), erase::<extract::Extract>(), erase::<list::List>()];
+
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: &CONVERTERS, probe: probe::probe };
 
 pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
-
-fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
-    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
-}

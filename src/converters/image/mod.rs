@@ -1,14 +1,31 @@
 //! The image family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
-use crate::failure::{Code, Failure};
+use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
-use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Image, zygote: Zygote::Image, converters: &[], probe };
+mod animation;
+mod colour;
+mod encode;
+mod exif;
+mod geometry;
+mod heif;
+mod jpeg;
+mod limit;
+mod open;
+mod options;
+mod picture;
+mod probe;
+mod svg;
+mod transcode;
+mod webp;
 
-pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
+static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
 
-fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
-    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Image, zygote: Zygote::Image, converters: &CONVERTERS, probe: probe::probe };
+
+pub static WARMTH: Warmth = Warmth { warm, readable: &[], threads: 1 };
+
+fn warm() -> Result<(), String> {
+    svg::warm();
+    heif::warm()
 }

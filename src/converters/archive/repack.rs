@@ -1,0 +1,90 @@
+//! `archive.repack`: one archive format to another, as a stream.
+
+use super::compress::Compressor;
+use super::entry::Kind;
+use super::fault::{self, shown};
+use super::options::RepackOptions;
+use super::select::Selection;
+use super::sink::{Sink, Threaded};
+use super::tar::TarSink;
+use super::walk::{self, Reading, walk};
+use super::{seven, zip_sink};
+use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
+use crate::failure::{Code, Failure};
+use crate::format::Family;
+use std::io::{self, Read, Write};
+
+pub struct Repack;
+
+const ARCHIVES: &[&str] = &["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"];
+const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst"];
+
+impl Converter for Repack {
+    const SPEC: Spec = Spec {
+        id: "archive.repack",
+        family: Family::Archive,
+        summary: "Turns archives into other formats, as a stream: nothing is unpacked to disk.",
+        pairs: &[(ARCHIVES, ARCHIVES), (SINGLE, ARCHIVES), (SINGLE, SINGLE)],
+    };
+    type Options = RepackOptions;
+
+    fn convert(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
+        let to = output.format.id();
+        if options.output_password.is_some() && to != "zip" {
+            let words = "The option `output_password` applies to zip only.";
+            return Err(Failure::new(Code::InvalidOption, words).hint("Choose zip, or leave the password out."));
+        }
+        if SINGLE.contains(&to) {
+            return recompress(ctx, input, options, output);
+        }
+        let reading_options = options.reading();
+        let mut selection = Selection::new(&reading_options)?;
+        let sink: Box<dyn Sink> = match to {
+            "zip" => Box::new(zip_sink::ZipSink::create(&output.path(), options.level, options.output_password.as_deref(), ctx.threads)?),
+            "7z" => Box::new(seven::SevenSink::create(&output.path(), options.level, ctx.threads)?),
+            _ => Box::new(TarSink::new(Compressor::create(&output.path(), to, options.level, ctx.threads).map_err(fault::writing)?)),
+        };
+        let mut sink = Threaded::start(sink)?;
+        let mut entries = 0;
+        walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
+            if !selection.take(&mut entry)? {
+                return Ok(());
+            }
+            if let Kind::Hardlink(target) = &entry.kind
+                && !selection.has(target)
+            {
+                selection.warn(format!("`{}` was left out: it is another name of `{}`, which is not there.", shown(&entry.path), shown(target)));
+                return Ok(());
+            }
+            entries += u64::from(!entry.is_folder());
+            sink.add(entry, data)
+        })?;
+        let mut produced = Produced::single(output, Expect { entries: Some(entries), ..Expect::default() });
+        produced.warnings = selection.warnings;
+        produced.warnings.extend(sink.finish()?.into_iter().take(100));
+        if entries == 0 {
+            produced = produced.warn("No entry was taken; the result is empty.");
+        }
+        Ok(produced)
+    }
+}
+
+/// One compressor to another, without looking at what is inside.
+fn recompress(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
+    let mut guard = super::guard::Guard::new(ctx, input.size_bytes);
+    let whole = super::entry::Entry::file(input.name.clone());
+    let source = walk::decompress(walk::open(input)?, input.format.id())?;
+    let mut source = super::guard::Metered::new(source, &mut guard, &whole);
+    let mut target = Compressor::create(&output.path(), output.format.id(), options.level, ctx.threads).map_err(fault::writing)?;
+    let mut block = vec![0; 256 << 10];
+    loop {
+        match source.read(&mut block) {
+            Ok(0) => break,
+            Ok(n) => target.write_all(block.get(..n).unwrap_or_default()).map_err(fault::writing)?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(fault::reading(e, None)),
+        }
+    }
+    target.finish().map_err(fault::writing)?;
+    Ok(Produced::single(output, Expect { entries: Some(1), ..Expect::default() }))
+}
