@@ -1,11 +1,23 @@
 //! The archive family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
+#[cfg(feature = "testing")]
+mod hostile;
+
+#[cfg(feature = "testing")]
+use crate::convert::erase;
+use crate::convert::{Ctx, Depth, Erased, FamilyEntry, Input, Warmth, Zygote};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: &[], probe };
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: CONVERTERS, probe };
+
+const CONVERTERS: &[Erased] = &[
+    #[cfg(feature = "testing")]
+    erase::<hostile::Hostile>(),
+    #[cfg(feature = "testing")]
+    erase::<hostile::Noop>(),
+];
 
 pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
 
