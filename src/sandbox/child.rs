@@ -8,7 +8,7 @@ use crate::failure::{Code, Failure};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,6 +19,9 @@ pub struct Prepared<'a> {
     pub registry: &'a Registry,
     pub filters: &'a Filters,
     pub readable: &'a [&'static str],
+    /// The zygote's own descriptors, where warmed-up libraries hold others that must stay: what they loaded, and pipes they
+    /// wake themselves by, which they make anew within the fork. None: everything is closed.
+    pub own_fds: Option<Vec<RawFd>>,
     /// Readable once the zygote is gone.
     pub zygote: &'a OwnedFd,
     /// Whether this process has a pid namespace of its own.
@@ -57,7 +60,19 @@ pub fn detach(prepared: &Prepared, socket: &OwnedFd) -> Result<(), String> {
     rustix::stdio::dup2_stdout(&null).map_err(text)?;
     rustix::stdio::dup2_stderr(&null).map_err(text)?;
     drop(null);
-    sys::close_all_but(socket.as_fd()).map_err(text)
+    let mut keep = vec![socket.as_raw_fd()];
+    if let Some(own) = &prepared.own_fds {
+        keep.extend(descriptors().into_iter().filter(|fd| !own.contains(fd)));
+    }
+    sys::close_all_but(&keep).map_err(text)
+}
+
+/// The descriptors open in this process.
+pub fn descriptors() -> Vec<RawFd> {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The folder itself was open while it was read.
+    numbers.into_iter().filter(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok()).collect()
 }
 
 fn read_order(mut socket: &UnixStream) -> Result<Order, String> {
@@ -79,6 +94,7 @@ pub fn confine(prepared: &Prepared, order: &Order, socket: &UnixStream) -> Resul
     for folder in ["out", "scratch"] {
         std::fs::create_dir_all(order.staging.join(folder)).map_err(text)?;
     }
+    sys::set_home(&order.staging.join("scratch"));
     std::env::set_current_dir(&order.staging).map_err(text)?;
     if prepared.own_pids {
         super::pids::bound();

@@ -4,7 +4,7 @@ use super::sys::{self, Fork};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What could be had on this host.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Isolation {
             wait_for_successor();
         }
         here.own_pids = open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-        let works = here.fork(|| sys::exit(0)).and_then(|pid| sys::reap(pid)).is_ok();
+        let works = here.fork(|| sys::exit(0)).and_then(sys::reap).is_ok();
         if !works {
             here.own_pids = None;
         }
@@ -101,6 +101,6 @@ fn wait_for_successor() {
 fn close_standard_and_all() {
     if let Ok(null) = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = sys::close_all_but(null.as_fd());
+        let _ = sys::close_all_but(&[null.as_raw_fd()]);
     }
 }

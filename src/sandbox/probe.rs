@@ -79,7 +79,7 @@ fn measure_in(folder: &Path, isolation: &Isolation, filters: &Filters) -> Result
     let theirs = OwnedFd::from(theirs);
     let registry =
         Registry { warmth: |_| &NO_WARMTH, by_id: |_| None, probe: |_| |_, _, _| Err(crate::failure::Failure::internal("no converters here")) };
-    let prepared = Prepared { registry: &registry, filters, readable: &[], zygote: &zygote, own_pids: isolation.pid() };
+    let prepared = Prepared { registry: &registry, filters, readable: &[], own_fds: None, zygote: &zygote, own_pids: isolation.pid() };
     let order = order(folder, Format::parse("bin").ok_or("no format for bytes")?);
     let pid = isolation
         .fork(|| {
@@ -111,10 +111,10 @@ static NO_WARMTH: crate::convert::Warmth = crate::convert::Warmth { warm: || Ok(
 fn try_everything(prepared: &Prepared, socket: OwnedFd, order: &Order, folder: &Path) -> Result<(), String> {
     child::detach(prepared, &socket)?;
     let socket = UnixStream::from(socket);
-    let network = network();
+    let (network, version) = (network(), policy::landlock_version());
     let confined = child::confine(prepared, order, &socket);
     let facets = match confined {
-        Ok(()) => vec![landlock(folder), seccomp(), rlimits(), network, own_pids()],
+        Ok(()) => vec![landlock(folder, version), seccomp(), rlimits(), network, own_pids()],
         Err(reason) => vec![facet("landlock", false, &reason), facet("seccomp", false, &reason), facet("rlimits", false, &reason)],
     };
     let body = serde_json::to_vec(&facets).map_err(|e| e.to_string())?;
@@ -134,8 +134,7 @@ fn network() -> Facet {
     }
 }
 
-fn landlock(folder: &Path) -> Facet {
-    let version = policy::landlock_version();
+fn landlock(folder: &Path, version: i32) -> Facet {
     let read = std::fs::read(folder.join("canary"));
     let written = std::fs::write(folder.join("new"), b"");
     let allowed = std::fs::read(folder.join("input")).and_then(|_| std::fs::write(folder.join("staging/own"), b""));

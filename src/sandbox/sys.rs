@@ -3,7 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 /// Exit status of a child that died at its memory wall.
@@ -36,22 +36,31 @@ pub fn exit(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Closes every descriptor above the standard three but `keep`.
-pub fn close_all_but(keep: BorrowedFd) -> io::Result<()> {
-    let keep = keep.as_raw_fd() as u32;
-    let close = |from: u32, to: u32| {
-        if from > to {
-            return Ok(());
+/// Tells libraries where they may keep temporary files and settings.
+pub fn set_home(folder: &std::path::Path) {
+    for name in ["HOME", "TMPDIR"] {
+        // SAFETY: a forked child has one thread, so nobody reads the environment meanwhile; C libraries look nowhere else.
+        unsafe { std::env::set_var(name, folder) };
+    }
+}
+
+/// Closes every descriptor above the standard three but these.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= 3).collect();
+    keep.sort_unstable();
+    let mut from = 3;
+    for fd in keep.into_iter().map(Some).chain([None]) {
+        let to = fd.map_or(u32::MAX, |fd| fd.saturating_sub(1));
+        if from <= to {
+            // SAFETY: the forked child owns its descriptor table alone, and whatever Rust values stood for the closed
+            // descriptors are never touched or dropped again, since the child ends by `exit`.
+            if unsafe { libc::close_range(from, to, 0) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
         }
-        // SAFETY: the forked child owns its descriptor table alone, and whatever Rust values stood for the closed
-        // descriptors are never touched or dropped again, since the child ends by `exit`.
-        match unsafe { libc::close_range(from, to, 0) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    };
-    close(3, keep.saturating_sub(1))?;
-    close(keep.saturating_add(1), u32::MAX)
+        from = fd.unwrap_or(u32::MAX).saturating_add(1);
+    }
+    Ok(())
 }
 
 /// Leaves namespaces shared with the parent for new ones.

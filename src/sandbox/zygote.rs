@@ -13,7 +13,7 @@ use super::{End, Exit, Registry};
 use crate::convert::{Warmth, Zygote};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_child_subreaper, set_parent_process_death_signal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 pub use super::launch::Zygotes;
@@ -48,6 +48,10 @@ struct Zygoted<'a> {
     isolation: Isolation,
     filters: Filters,
     measured: Measured,
+    /// What was open before the libraries came.
+    before: Vec<RawFd>,
+    /// Whether they hold descriptors of their own.
+    inherited: bool,
     own: OwnedFd,
     children: Vec<Running>,
 }
@@ -71,11 +75,11 @@ impl<'a> Zygoted<'a> {
         rustix::stdio::dup2_stdin(&null).map_err(text)?;
         let warmth = (registry.warmth)(which);
         match Self::warm(warmth) {
-            Ok((isolation, filters, measured)) => {
+            Ok((isolation, filters, measured, before, inherited)) => {
                 // Orphans come here to be killed where no pid namespace does it.
                 set_child_subreaper(Some(rustix::process::getpid())).map_err(text)?;
                 let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(text)?;
-                let zygote = Zygoted { socket, registry, warmth, isolation, filters, measured, own, children: Vec::new() };
+                let zygote = Zygoted { socket, registry, warmth, isolation, filters, measured, before, inherited, own, children: Vec::new() };
                 zygote.tell(&Told::Ready(zygote.measured.clone()), None)?;
                 Ok(zygote)
             }
@@ -86,7 +90,7 @@ impl<'a> Zygoted<'a> {
         }
     }
 
-    fn warm(warmth: &Warmth) -> Result<(Isolation, Filters, Measured), String> {
+    fn warm(warmth: &Warmth) -> Result<(Isolation, Filters, Measured, Vec<RawFd>, bool), String> {
         // Namespaces first: a process with threads may not change its users, and what is loaded below is measured with them.
         let isolation = Isolation::enter();
         #[cfg(feature = "testing")]
@@ -96,8 +100,10 @@ impl<'a> Zygoted<'a> {
         #[cfg(not(feature = "testing"))]
         let filters = Filters::compile(false)?;
         let measured = measure_here(&isolation, &filters);
-        (warmth.warm)()?;
-        Ok((isolation, filters, measured))
+        let before = child::descriptors();
+        quietly(warmth.warm)?;
+        let inherited = child::descriptors().iter().any(|fd| !before.contains(fd));
+        Ok((isolation, filters, measured, before, inherited))
     }
 
     fn serve(&mut self) {
@@ -145,12 +151,18 @@ impl<'a> Zygoted<'a> {
             registry: self.registry,
             filters: &self.filters,
             readable: self.warmth.readable,
+            own_fds: self.own_fds(),
             zygote: &self.own,
             own_pids: self.isolation.pid(),
         };
         let pid = self.isolation.fork(|| child::main(&prepared, socket)).map_err(|e| format!("fork: {e}"))?;
         let pidfd = Pid::from_raw(pid).ok_or("no pid").and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|_| "no pidfd"))?;
         Ok((pid, pidfd))
+    }
+
+    fn own_fds(&self) -> Option<Vec<RawFd>> {
+        let later = self.children.iter().map(|child| child.pidfd.as_raw_fd()).chain([self.own.as_raw_fd()]);
+        self.inherited.then(|| self.before.iter().copied().chain(later).collect())
     }
 
     /// Reaps an ended child, and whatever it left behind, before its end is told.
@@ -190,6 +202,16 @@ impl<'a> Zygoted<'a> {
     fn tell(&self, told: &Told, fd: Option<BorrowedFd>) -> Result<(), String> {
         wire::send(self.socket.as_fd(), told, fd).map_err(|e| e.to_string())
     }
+}
+
+/// Libraries talk while they load; the service's log is not the place.
+fn quietly(warm: fn() -> Result<(), String>) -> Result<(), String> {
+    let stderr = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).map_err(|e| e.to_string())?;
+    let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|e| e.to_string())?;
+    rustix::stdio::dup2_stderr(&null).map_err(|e| e.to_string())?;
+    let warmed = warm();
+    rustix::stdio::dup2_stderr(&stderr).map_err(|e| e.to_string())?;
+    warmed
 }
 
 fn end(reaped: &Reaped) -> End {
