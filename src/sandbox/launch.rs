@@ -8,7 +8,7 @@ use super::wire::{self, Launch, Told};
 use super::{Child, Exit, LaunchError, Launcher, Order, stream};
 use crate::convert::Zygote;
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_child_subreaper, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, set_child_subreaper, waitid};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 /// How often a launch is tried again when its zygote dies under it.
@@ -24,9 +26,13 @@ const TRIES: u32 = 3;
 /// A zygote that could not warm up is not started again before this.
 const UNFIT_FOR: Duration = Duration::from_secs(5);
 
+/// Names of zygotes' homes, before the service's pid.
+const HOME_PREFIX: &str = "millrace-zygote-";
+
 /// The zygotes of this service: the one [`Launcher`] there is. Dropping it ends them and every child.
 pub struct Zygotes {
     lines: HashMap<Zygote, Arc<Line>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A launched child as its zygote's thread tells of it.
@@ -63,7 +69,8 @@ impl Zygotes {
         let environment: Vec<(String, String)> = environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         // Children of a killed zygote are reaped here, so that their end is known and no zombie stays.
         set_child_subreaper(Some(rustix::process::getpid()))?;
-        let mut lines = HashMap::new();
+        clear_homes();
+        let (mut lines, mut threads) = (HashMap::new(), Vec::new());
         for which in Zygote::ALL {
             let line = Arc::new(Line {
                 which,
@@ -72,12 +79,11 @@ impl Zygotes {
                 closing: AtomicBool::new(false),
             });
             let (exe, environment, kept) = (exe.clone(), environment.clone(), line.clone());
-            std::thread::Builder::new()
-                .name(format!("zygote-{}", which.as_str()))
-                .spawn(move || Keeper { line: kept, exe, environment, running: None, unfit: None, next_id: 0 }.keep())?;
+            let keep = move || Keeper { line: kept, exe, environment, running: None, unfit: None, next_id: 0 }.keep();
+            threads.push(std::thread::Builder::new().name(format!("zygote-{}", which.as_str())).spawn(keep)?);
             lines.insert(which, line);
         }
-        Ok(Zygotes { lines })
+        Ok(Zygotes { lines, threads })
     }
 
     /// Starts this zygote if need be, and tells how strong its children's jail was measured to be.
@@ -111,6 +117,9 @@ impl Drop for Zygotes {
             line.closing.store(true, Ordering::Release);
             line.ring();
         }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -140,6 +149,8 @@ struct Keeper {
 }
 
 struct Running {
+    /// Its home and place for temporary files, removed when it has ended.
+    _home: TempDir,
     process: std::process::Child,
     socket: OwnedFd,
     measured: Option<Measured>,
@@ -203,18 +214,27 @@ impl Keeper {
             return Err(reason.clone());
         }
         let (ours, theirs) = wire::pair().map_err(|e| e.to_string())?;
+        let home = tempfile::Builder::new().prefix(&format!("{HOME_PREFIX}{}-", std::process::id())).tempdir().map_err(|e| e.to_string())?;
         let process = Command::new(&self.exe)
             .args([super::zygote::ROLE, self.line.which.as_str()])
             .env_clear()
-            .envs([("PATH", "/usr/bin:/bin"), ("HOME", "/nonexistent"), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
+            .envs([("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8"), ("TZ", "UTC")])
+            .envs([("HOME", home.path()), ("TMPDIR", home.path())])
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
             .map_err(|e| format!("{}: {e}", self.exe.display()))?;
-        self.running =
-            Some(Running { process, socket: ours, measured: None, measuring: Vec::new(), pending: HashMap::new(), children: HashMap::new() });
+        self.running = Some(Running {
+            _home: home,
+            process,
+            socket: ours,
+            measured: None,
+            measuring: Vec::new(),
+            pending: HashMap::new(),
+            children: HashMap::new(),
+        });
         Ok(())
     }
 
@@ -275,6 +295,17 @@ impl Keeper {
             } else {
                 let _ = answer.send(Err(error()));
             }
+        }
+    }
+}
+
+/// Removes what services that were killed left behind; a home of another user stays, as it cannot be removed.
+fn clear_homes() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(HOME_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<i32>().ok()).and_then(Pid::from_raw);
+        if pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)) {
+            let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -168,8 +168,9 @@ impl<'a> Zygoted<'a> {
     /// Reaps an ended child, and whatever it left behind, before its end is told.
     fn bury(&mut self, id: u64) -> Result<(), String> {
         let Some(at) = self.children.iter().position(|child| child.id == id) else { return Ok(()) };
-        let child = self.children.swap_remove(at);
-        let reaped = sys::reap(child.pid).map_err(|e| e.to_string())?;
+        let Running { pid, pidfd, .. } = self.children.swap_remove(at);
+        let reaped = sys::reap(pid).map_err(|e| e.to_string())?;
+        drop(pidfd);
         if !self.isolation.pid() {
             self.sweep();
         }

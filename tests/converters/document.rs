@@ -15,7 +15,8 @@ const WORDS: &str = "The last words.";
 
 fn good(format: &str) -> PathBuf {
     let folder = fixture(&format!("document/{format}/good"));
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten().map(|e| e.path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten().map(|e| e.path()).collect();
     files.sort();
     files[0].clone()
 }
@@ -57,6 +58,7 @@ fn check(file: &Path, from: &str, to: &str) {
             assert!(size.to_lowercase().starts_with(to), "{size}");
             return;
         }
+        "epub" => tool("sh", &["-c", "unzip -p \"$0\" 'OEBPS/sections/*'", path]),
         "doc" | "xls" | "ppt" => {
             assert!(std::fs::read(file).unwrap().starts_with(b"\xd0\xcf\x11\xe0"));
             return;
@@ -117,7 +119,13 @@ fn a_letter_is_the_same_as_by_the_command_line() {
 
 #[test]
 fn passwords_are_asked_for_and_checked() {
-    for (file, to) in [("docx/odd/password.docx", "pdf"), ("odt/odd/password.odt", "docx"), ("xlsx/odd/password.xlsx", "csv"), ("pdf/odd/password-128.pdf", "txt"), ("pdf/odd/password-256.pdf", "png")] {
+    for (file, to) in [
+        ("docx/odd/password.docx", "pdf"),
+        ("odt/odd/password.odt", "docx"),
+        ("xlsx/odd/password.xlsx", "csv"),
+        ("pdf/odd/password-128.pdf", "txt"),
+        ("pdf/odd/password-256.pdf", "png"),
+    ] {
         let run = Jailed::new();
         let file = fixture(&format!("document/{file}"));
         assert_eq!(run.convert(&file, to, json!({})).unwrap_err().code, Code::PasswordRequired, "{}", file.display());
@@ -162,14 +170,18 @@ fn options_of_pdf_do_what_they_say() {
     let pages = |file: &Path| pdf_info(file, "Pages").parse::<u32>().unwrap();
     let all = run.file(&letter, "pdf", json!({})).unwrap();
     assert!(pages(&all) >= 2);
-    assert_eq!(pdf_info(&all, "PDF version"), "1.7");
+    assert_eq!(pdf_info(&all, "PDF version"), "1.6");
     assert_eq!(pdf_info(&all, "Tagged"), "yes");
     assert_eq!(pages(&run.file(&letter, "pdf", json!({"pages": "2"})).unwrap()), 1);
     assert_eq!(pdf_info(&run.file(&letter, "pdf", json!({"pdf": {"tagged": false}})).unwrap(), "Tagged"), "no");
-    for (version, part, level) in [("a-1b", "1", "B"), ("a-2b", "2", "B"), ("a-3b", "3", "B")] {
+    // A-1 is written tagged, which makes it A-1a: all that A-1b asks for and more.
+    for (version, part, level) in [("a-1b", "1", "A"), ("a-2b", "2", "B"), ("a-3b", "3", "B")] {
         let file = run.file(&letter, "pdf", json!({"pdf": {"version": version}})).unwrap();
         let xmp = tool("pdfinfo", &["-meta", file.to_str().unwrap()]);
-        assert!(xmp.contains(&format!("<pdfaid:part>{part}</pdfaid:part>")) && xmp.contains(&format!("<pdfaid:conformance>{level}<")), "{version}: {xmp}");
+        assert!(
+            xmp.contains(&format!("<pdfaid:part>{part}</pdfaid:part>")) && xmp.contains(&format!("<pdfaid:conformance>{level}<")),
+            "{version}: {xmp}"
+        );
     }
     let size = |quality: u8| std::fs::metadata(run.file(&letter, "pdf", json!({"pdf": {"quality": quality}})).unwrap()).unwrap().len();
     assert!(size(10) < size(100));
@@ -205,20 +217,19 @@ fn pages_are_drawn_as_wanted() {
         let mut numbers = size.split_whitespace().filter_map(|w| w.parse().ok());
         (numbers.next().unwrap(), numbers.next().unwrap())
     };
-    assert_eq!(tool("identify", &["-format", "%w %h", first.to_str().unwrap()]), format!("{} {}", width as u32, height as u32));
-    assert_eq!(produced.files[0].expect.width, Some(width as u32));
-    // Another renderer sees the same page: the mean difference of all pixels is small.
+    assert_eq!(tool("identify", &["-format", "%w %h", first.to_str().unwrap()]), format!("{} {}", width.round(), height.round()));
+    assert_eq!(produced.files[0].expect.width, Some(width.round() as u32));
+    // Another renderer sees the same page: blurred, so that a shift below a pixel does not count, the mean difference is small.
     let theirs = run.folder.path().join("theirs");
     tool("pdftoppm", &["-r", "72", "-png", "-f", "1", "-l", "1", "-singlefile", letter.to_str().unwrap(), theirs.to_str().unwrap()]);
-    let scaled = format!("{}x{}!", width as u32, height as u32);
-    let compared = Command::new("compare")
-        .args(["-metric", "MAE", first.to_str().unwrap()])
-        .args(["(", &format!("{}.png", theirs.display()), "-resize", &scaled, ")", "null:"])
-        .output()
-        .unwrap();
+    let scaled = format!("{}x{}!", width.round(), height.round());
+    let (ours, other) = (run.folder.path().join("ours.png"), run.folder.path().join("other.png"));
+    tool("convert", &[first.to_str().unwrap(), "-blur", "0x3", ours.to_str().unwrap()]);
+    tool("convert", &[&format!("{}.png", theirs.display()), "-resize", &scaled, "-blur", "0x3", other.to_str().unwrap()]);
+    let compared = Command::new("compare").args(["-metric", "MAE"]).args([&ours, &other]).arg("null:").output().unwrap();
     let text = String::from_utf8_lossy(&compared.stderr).into_owned();
     let difference: f64 = text.split(['(', ')']).nth(1).unwrap_or_else(|| panic!("{text}")).parse().unwrap();
-    assert!(difference < 0.03, "{difference}");
+    assert!(difference < 0.01, "{difference}");
     let rotated = run.file(&fixture("document/pdf/odd/rotated.pdf"), "jpeg", json!({"dpi": 40, "pages": "1"})).unwrap();
     let shape: Vec<u32> = tool("identify", &["-format", "%w %h", rotated.to_str().unwrap()]).split(' ').map(|n| n.parse().unwrap()).collect();
     assert!(shape[0] > shape[1], "a page on its side is wide: {shape:?}");
@@ -234,8 +245,9 @@ fn pdf_text_reads_like_the_page() {
     let (ours_words, theirs_words) = (words(&ours), words(&theirs));
     let found = theirs_words.iter().filter(|w| ours_words.contains(w)).count();
     assert!(found * 100 >= theirs_words.len() * 97, "{found} of {}:\n{ours}", theirs_words.len());
-    for line in ["A letter of many scripts", "Съешь же ещё этих мягких французских булок, да выпей чаю.", "天地玄黃 宇宙洪荒", WORDS] {
-        assert!(ours.contains(line), "no `{line}` in {ours}");
+    for line in ["A letter of many scripts", "Съешь же ещё этих мягких французских булок, да выпей чаю.", "天地玄黃 宇宙洪荒", WORDS]
+    {
+        assert!(words(&ours).join(" ").contains(line), "no `{line}` in {ours}");
     }
     assert_eq!(ours.matches('\x0c').count().to_string(), pdf_info(&good("pdf"), "Pages"));
     let one = std::fs::read_to_string(run.file(&good("pdf"), "txt", json!({"pages": "1"})).unwrap()).unwrap();
@@ -277,4 +289,30 @@ fn limits_are_kept() {
     let large = run.folder.path().join("large.txt");
     std::fs::File::create(&large).unwrap().set_len((100 << 20) + 1).unwrap();
     assert_eq!(run.convert(&large, "pdf", json!({})).unwrap_err().code, Code::LimitExceeded);
+}
+
+/// Run by scripts/bench.d/document.
+#[test]
+#[ignore = "a measurement, not a check of behaviour; wants a quiet machine"]
+fn a_letter_takes_a_third_of_a_cold_office() {
+    let median = |mut times: Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let letter = fixture("document/docx/good/letter.docx");
+    let run = Jailed::new();
+    run.file(&letter, "pdf", json!({})).unwrap();
+    let timed = |work: &dyn Fn()| {
+        let started = std::time::Instant::now();
+        work();
+        started.elapsed().as_secs_f64()
+    };
+    let ours = median((0..15).map(|_| timed(&|| drop(run.file(&letter, "pdf", json!({})).unwrap()))).collect());
+    let out = run.folder.path().to_str().unwrap();
+    let profile = format!("-env:UserInstallation=file://{out}/soffice");
+    let soffice = || drop(tool("soffice", &["--headless", &profile, "--convert-to", "pdf", "--outdir", out, letter.to_str().unwrap()]));
+    soffice();
+    let theirs = median((0..7).map(|_| timed(&soffice)).collect());
+    eprintln!("docx to pdf: {:.0} ms jailed, {:.0} ms by soffice --convert-to, {:.2}x", ours * 1e3, theirs * 1e3, ours / theirs);
+    assert!(ours < theirs * 0.3, "{ours:.3} s against {theirs:.3} s");
 }

@@ -96,8 +96,12 @@ fn page(markdown: &str, title: Option<&str>, name: &str) -> String {
 fn harmless(event: Event) -> Event {
     match event {
         Event::Html(raw) | Event::InlineHtml(raw) => Event::Text(raw),
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => Event::Start(Tag::Link { link_type, dest_url: safe(dest_url, false), title, id }),
-        Event::Start(Tag::Image { link_type, dest_url, title, id }) => Event::Start(Tag::Image { link_type, dest_url: safe(dest_url, true), title, id }),
+        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
+            Event::Start(Tag::Link { link_type, dest_url: safe(dest_url, false), title, id })
+        }
+        Event::Start(Tag::Image { link_type, dest_url, title, id }) => {
+            Event::Start(Tag::Image { link_type, dest_url: safe(dest_url, true), title, id })
+        }
         other => other,
     }
 }
@@ -125,7 +129,11 @@ mod tests {
 
     #[test]
     fn html_is_shown_and_scripts_lead_nowhere() {
-        let page = page("# A <b>\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) [y](java\tscript:z) ![i](file:///etc/passwd) [ok](https://a.example)", None, "n.md");
+        let page = page(
+            "# A <b>\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) [y](java\tscript:z) ![i](file:///etc/passwd) [ok](https://a.example)",
+            None,
+            "n.md",
+        );
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"), "{page}");
         assert!(!page.contains("javascript:") && !page.contains("file:///"), "{page}");
         assert!(page.contains("href=\"https://a.example\""));

@@ -42,7 +42,9 @@ fn prove(ctx: &Ctx, pdf: &Pdf) -> Result<(), Failure> {
         let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
         let mut context = Context::new(page.initial_transform(true).to_kurbo(), area, &cache, page.xref(), InterpreterSettings::default());
         interpret_page(page, &mut context, &mut DummyDevice);
-        if page.page_stream().is_none() && page.raw().get::<hayro_syntax::object::Array>(b"Contents" as &[u8]).is_some_and(|c| c.raw_iter().next().is_some()) {
+        if page.page_stream().is_none()
+            && page.raw().get::<hayro_syntax::object::Array>(b"Contents" as &[u8]).is_some_and(|c| c.raw_iter().next().is_some())
+        {
             return Err(Failure::corrupt("A page of the pdf cannot be read.").stage("verify"));
         }
     }
@@ -96,6 +98,10 @@ fn of_package(input: &Input, depth: Depth) -> Result<Media, Failure> {
                 _ => {}
             }
         }
+    }
+    if input.format.id() == "pptx" {
+        let is_slide = |name: &str| name.strip_prefix("ppt/slides/slide").is_some_and(|rest| rest.ends_with(".xml"));
+        media.pages = Some(zip.file_names().flatten().filter(|name| is_slide(name)).count() as u64);
     }
     if depth == Depth::Proof {
         for at in 0..zip.len() {

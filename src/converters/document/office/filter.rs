@@ -2,7 +2,6 @@
 
 use super::Options;
 use crate::convert::OutOfRange;
-use crate::format::Format;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -11,11 +10,11 @@ use serde_json::json;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PdfOptions {
-    /// Which kind of pdf. Default: 1.7.
+    /// Which kind of pdf. Default: 1.6.
     pub version: PdfVersion,
     /// JPEG quality of pictures, 1 to 100. Default: 90.
     pub quality: Option<u8>,
-    /// Marks headings, lists and tables for screen readers. Default: true.
+    /// Marks headings, lists and tables for screen readers. Default: true; PDF/A-1 always is.
     pub tagged: Option<bool>,
 }
 
@@ -23,8 +22,10 @@ pub struct PdfOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PdfVersion {
     #[default]
-    #[serde(rename = "1.7")]
-    V17,
+    #[serde(rename = "1.6")]
+    V16,
+    #[serde(rename = "1.5")]
+    V15,
     #[serde(rename = "a-1b")]
     A1b,
     #[serde(rename = "a-2b")]
@@ -63,18 +64,6 @@ pub enum CsvEncoding {
     Utf16,
 }
 
-impl CsvEncoding {
-    /// The number in LibreOffice's table of character sets (`rtl/textenc.h`).
-    fn number(self) -> u32 {
-        match self {
-            CsvEncoding::Utf8 => 76,
-            CsvEncoding::Windows1252 => 1,
-            CsvEncoding::Windows1251 => 34,
-            CsvEncoding::Utf16 => 65535,
-        }
-    }
-}
-
 impl CsvOptions {
     pub fn validate(&self) -> Result<(), OutOfRange> {
         match self.separator {
@@ -84,22 +73,6 @@ impl CsvOptions {
             _ => Ok(()),
         }
     }
-
-    fn tokens(&self, standard: char) -> (u32, u32) {
-        (u32::from(self.separator.unwrap_or(standard)), self.encoding.number())
-    }
-}
-
-/// Filter options for reading. Without them LibreOffice would open a dialogue for csv.
-pub fn import_options(from: Format, csv: &CsvOptions) -> String {
-    match from.id() {
-        // Separator, quote, character set, first line, no column formats, any language, quoted fields stay text, numbers are detected.
-        "csv" | "tsv" => {
-            let (separator, encoding) = csv.tokens(if from.id() == "tsv" { '\t' } else { ',' });
-            format!("{separator},34,{encoding},1,,1033,false,true,false,false,false,0,false,false,true")
-        }
-        _ => String::new(),
-    }
 }
 
 /// The extension that LibreOffice knows the target by, and filter options for writing.
@@ -107,8 +80,9 @@ pub fn export_options<'a>(to: &'a str, options: &Options) -> (&'a str, String) {
     match to {
         "pdf" => ("pdf", pdf(options)),
         "csv" => {
-            let (separator, encoding) = options.csv.tokens(',');
-            ("csv", format!("{separator},34,{encoding},1,,1033,false,true,false,false,false,0"))
+            // Separator, quote, UTF-8, first line, no formats, any language, quotes where needed, values as shown.
+            let separator = u32::from(options.csv.separator.unwrap_or(','));
+            ("csv", format!("{separator},34,76,1,,0,false,true,true"))
         }
         other => (other, String::new()),
     }
@@ -119,7 +93,8 @@ fn pdf(options: &Options) -> String {
     let number = |n: u32| value("long", json!(n.to_string()));
     let flag = |yes: bool| value("boolean", json!(yes.to_string()));
     let version = match options.pdf.version {
-        PdfVersion::V17 => 17,
+        PdfVersion::V16 => 16,
+        PdfVersion::V15 => 15,
         PdfVersion::A1b => 1,
         PdfVersion::A2b => 2,
         PdfVersion::A3b => 3,

@@ -91,7 +91,9 @@ fn library() -> Result<&'static Library, String> {
         .get_or_init(|| {
             // SAFETY: loading runs the initialisers of LibreOffice's libraries, which come from the distribution's package and
             // expect to be loaded this way (LibreOfficeKitInit.h); nothing is ever unloaded.
-            unsafe { UnixLibrary::open(Some(format!("{PROGRAM}/libmergedlo.so")), RTLD_LAZY | RTLD_GLOBAL) }.map(Library::from).map_err(|e| e.to_string())
+            unsafe { UnixLibrary::open(Some(format!("{PROGRAM}/libmergedlo.so")), RTLD_LAZY | RTLD_GLOBAL) }
+                .map(Library::from)
+                .map_err(|e| e.to_string())
         })
         .as_ref()
         .map_err(Clone::clone)
@@ -100,6 +102,9 @@ fn library() -> Result<&'static Library, String> {
 /// Loads LibreOffice and its services without starting it: what a fork may inherit. `profile` is a folder with settings.
 pub fn preload(profile: &Path) -> Result<(), String> {
     type Preinit = unsafe extern "C" fn(*const c_char, *const c_char, *mut *mut Kit) -> c_int;
+    // The configuration is read once, here; at this stage LibreOffice takes the profile's place from the environment only.
+    // SAFETY: called before any thread of this process exists.
+    unsafe { std::env::set_var("UserInstallation", url(profile)) };
     let (program, profile) = (c_string(PROGRAM)?, c_string(&url(profile))?);
     let mut kit: *mut Kit = null_mut();
     // SAFETY: the symbol has this signature since LibreOffice 7.3 (`LokHookPreInit2`); the strings and `kit` outlive the call.
@@ -136,19 +141,18 @@ impl Office {
         Ok(class)
     }
 
-    /// Opens a file. `options` are import filter options. The password is given once, when LibreOffice asks for it.
-    pub fn open(&self, file: &Path, options: &str, password: Option<&str>, progress: &dyn Fn(u64)) -> Result<Document<'_>, OpenError> {
+    /// Opens a file. The password is given once, when LibreOffice asks for it.
+    pub fn open(&self, file: &Path, password: Option<&str>, progress: &dyn Fn(u64)) -> Result<Document<'_>, OpenError> {
         let other = |e: String| OpenError::Other(e);
         let class = self.class().map_err(other)?;
         let kit = self.kit.as_ptr();
         let url = c_string(&url(file)).map_err(other)?;
-        let options = c_string(options).map_err(other)?;
         let password = password.map(c_string).transpose().map_err(other)?;
         // SAFETY: only the lifetime is erased: the callback is silenced below, before `progress` can go away.
         let progress: *const (dyn Fn(u64) + 'static) = unsafe { std::mem::transmute(std::ptr::from_ref(progress)) };
         let mut loading = Loading { kit, url, password, asked: 0, progress };
         (class.register_callback)(kit, on_event, std::ptr::from_mut(&mut loading).cast());
-        let raw = (class.document_load_with_options)(kit, loading.url.as_ptr(), options.as_ptr());
+        let raw = (class.document_load_with_options)(kit, loading.url.as_ptr(), c"".as_ptr());
         (class.register_callback)(kit, on_nothing, null_mut());
         match NonNull::new(raw) {
             Some(raw) => Ok(Document { raw, office: self }),

@@ -3,6 +3,7 @@
 mod filter;
 pub mod lok;
 mod profile;
+mod table;
 
 use super::{source, warn};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
@@ -51,7 +52,7 @@ impl Converter for Office {
         family: Family::Document,
         summary: "Text documents, spreadsheets and presentations into each other and into pdf.",
         pairs: &[
-            (TEXTS, &["pdf", "docx", "doc", "odt", "rtf", "txt", "html"]),
+            (TEXTS, &["pdf", "docx", "doc", "odt", "rtf", "txt", "html", "epub"]),
             (SHEETS, &["pdf", "xlsx", "xls", "ods", "csv", "html"]),
             (SLIDES, &["pdf", "pptx", "ppt", "odp"]),
             (&["odg"], &["pdf"]),
@@ -60,13 +61,23 @@ impl Converter for Office {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let file = source::checked(ctx, input)?;
+        let file = match input.format.id() {
+            "csv" | "tsv" => {
+                source::check(ctx, input)?;
+                table::flat(ctx, input, &options.csv)?
+            }
+            _ => source::checked(ctx, input)?,
+        };
         write(ctx, input, &file, options, output.format.id(), &output.path())?;
         let mut expect = Expect::default();
         if output.format.id() == "pdf" {
             expect.pages = Some(super::pdf::page_count(&output.path(), ctx)?);
         }
-        Ok(warn::missing_parts(Produced::single(output, expect), input, output.format))
+        let mut produced = warn::missing_parts(Produced::single(output, expect), input, output.format);
+        if output.format.id() == "csv" && table::encode(&output.path(), options.csv.encoding)? {
+            produced = produced.warn("The character set does not hold every character; question marks stand for the others.");
+        }
+        Ok(produced)
     }
 }
 
@@ -78,9 +89,8 @@ pub fn write(ctx: &Ctx, input: &Input, file: &Path, options: &Options, to: &str,
     let office = lok::office(&profile).map_err(|e| Failure::internal(e).stage("open"))?;
     let office = office.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     ctx.check()?;
-    let reads = filter::import_options(input.format, &options.csv);
     let document = office
-        .open(file, &reads, options.password.as_deref(), &|percent| ctx.progress("open", percent.min(100) / 2, 100, "percent"))
+        .open(file, options.password.as_deref(), &|percent| ctx.progress("open", percent.min(100) / 2, 100, "percent"))
         .map_err(|e| refused(input, e))?;
     ctx.check()?;
     ctx.progress("write", 50, 100, "percent");

@@ -124,7 +124,9 @@ fn page<'a>(ctx: &Ctx, pdf: &'a Pdf, cache: &RenderCache<'a>, number: u32, optio
             .hint("Ask for fewer dpi.")
             .stage("draw"));
     }
-    let settings = PixmapSettings { x_scale: scale, y_scale: scale, bg_color: WHITE };
+    // The renderer cuts fractions of a pixel off; the page is stretched by less than one to end on the nearest whole one.
+    let whole = |pixels: f32| (pixels.round().max(1.0) + 0.01) / pixels * scale;
+    let settings = PixmapSettings { x_scale: whole(width), y_scale: whole(height), bg_color: WHITE };
     Ok(render(page, cache, &InterpreterSettings::default(), &RenderSettings::default(), &settings))
 }
 

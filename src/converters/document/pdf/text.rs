@@ -175,7 +175,13 @@ fn logical(visual: &str) -> String {
     // Runs of one direction: reversed are those against the order of the line, and the line itself when it goes leftward.
     let mut runs: Vec<(bool, String)> = Vec::new();
     for c in visual.chars() {
-        let against = if rtl(c) { Some(true) } else if c.is_alphanumeric() { Some(false) } else { None };
+        let against = if rtl(c) {
+            Some(true)
+        } else if c.is_alphanumeric() {
+            Some(false)
+        } else {
+            None
+        };
         match runs.last_mut() {
             Some((direction, run)) if against.is_none_or(|d| d == *direction) => run.push(c),
             _ => runs.push((against.unwrap_or(mostly_rtl), c.to_string())),
