@@ -6,7 +6,8 @@ use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::Code;
 use millrace::format::{Family, Format};
-use millrace::limits::Limits;
+use millrace::limits::{Limits, Size};
+use millrace::sandbox::{End, OutputOrder, Report, Work};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -315,4 +316,20 @@ fn a_letter_takes_a_third_of_a_cold_office() {
     let theirs = median((0..7).map(|_| timed(&soffice)).collect());
     eprintln!("docx to pdf: {:.0} ms jailed, {:.0} ms by soffice --convert-to, {:.2}x", ours * 1e3, theirs * 1e3, ours / theirs);
     assert!(ours < theirs * 0.3, "{ours:.3} s against {theirs:.3} s");
+}
+
+#[test]
+fn memory_is_walled_off() {
+    // From far too little, where not even LibreOffice starts, to nearly enough.
+    for mib in [60, 86, 90] {
+        let mut run = Jailed::new();
+        run.limits.memory_max = Size::mib(mib);
+        let (index, options, name) = (0, json!({}), "result.pdf".into());
+        let output = OutputOrder { index, converter: "document.office".into(), options, to: Format::parse("pdf").unwrap(), name };
+        let outcome = run.run(&good("docx"), run.folder.path().join("staging"), Work::Convert(vec![output]));
+        let told = matches!(outcome.reports.last(), Some(Report::Output { result: Err(f), .. }) if f.code == Code::OutOfMemory);
+        let done = matches!(outcome.reports.last(), Some(Report::Output { result: Ok(_), .. }));
+        assert!(told || done || outcome.exit.end == End::OutOfMemory, "{mib} MiB: {:?} {:?}", outcome.exit, outcome.reports);
+        assert!(mib > 60 || !done);
+    }
 }

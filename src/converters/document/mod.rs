@@ -14,7 +14,13 @@ use crate::format::Family;
 pub static FAMILY: FamilyEntry = FamilyEntry {
     family: Family::Document,
     zygote: Zygote::Document,
-    converters: &[erase::<office::Office>(), erase::<markdown::Markdown>(), erase::<pdf::Text>(), erase::<pdf::Pages>()],
+    converters: &[
+        erase::<office::Office>(),
+        erase::<office::OfficePages>(),
+        erase::<markdown::Markdown>(),
+        erase::<pdf::Text>(),
+        erase::<pdf::Pages>(),
+    ],
     probe: probe::probe,
 };
 

@@ -2,8 +2,11 @@
 
 mod filter;
 pub mod lok;
+mod pages;
 mod profile;
 mod table;
+
+pub use pages::OfficePages;
 
 use super::{source, warn};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
@@ -61,13 +64,7 @@ impl Converter for Office {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let file = match input.format.id() {
-            "csv" | "tsv" => {
-                source::check(ctx, input)?;
-                table::flat(ctx, input, &options.csv)?
-            }
-            _ => source::checked(ctx, input)?,
-        };
+        let file = source_of(ctx, input, options)?;
         write(ctx, input, &file, options, output.format.id(), &output.path())?;
         let mut expect = Expect::default();
         if output.format.id() == "pdf" {
@@ -78,6 +75,14 @@ impl Converter for Office {
             produced = produced.warn("The character set does not hold every character; question marks stand for the others.");
         }
         Ok(produced)
+    }
+}
+
+/// The file to hand to LibreOffice: the input, checked, or what stands for it.
+fn source_of(ctx: &Ctx, input: &Input, options: &Options) -> Result<PathBuf, Failure> {
+    match input.format.id() {
+        "csv" | "tsv" => source::check(ctx, input).and_then(|()| table::flat(ctx, input, &options.csv)),
+        _ => source::checked(ctx, input),
     }
 }
 
@@ -96,6 +101,9 @@ pub fn write(ctx: &Ctx, input: &Input, file: &Path, options: &Options, to: &str,
     ctx.progress("write", 50, 100, "percent");
     let (extension, writes) = filter::export_options(to, options);
     document.save(target, extension, &writes).map_err(|words| {
+        if memory_is_short() {
+            return Failure::new(Code::OutOfMemory, "The document needs more memory than one conversion may use.").detail(words).stage("write");
+        }
         Failure::new(Code::ToolFailed, format!("The {} could not be written as {to}.", input.format.name())).detail(words).stage("write")
     })?;
     ctx.progress("write", 100, 100, "percent");
@@ -105,10 +113,19 @@ pub fn write(ctx: &Ctx, input: &Input, file: &Path, options: &Options, to: &str,
     Ok(())
 }
 
+/// LibreOffice calls a document broken, too, when it ran out of memory over it.
+fn memory_is_short() -> bool {
+    const SPARE: usize = 32 << 20;
+    Vec::<u8>::new().try_reserve_exact(SPARE).is_err()
+}
+
 fn refused(input: &Input, error: OpenError) -> Failure {
     match error {
         OpenError::PasswordRequired => Failure::new(Code::PasswordRequired, format!("This {} file opens only with a password.", input.format.name())),
         OpenError::WrongPassword => Failure::new(Code::WrongPassword, format!("The password does not open this {} file.", input.format.name())),
+        OpenError::Other(words) if memory_is_short() => {
+            Failure::new(Code::OutOfMemory, "The document needs more memory than one conversion may use.").detail(words)
+        }
         OpenError::Other(words) => Failure::corrupt(format!("This is not a readable {} file.", input.format.name())).detail(words),
     }
     .stage("open")

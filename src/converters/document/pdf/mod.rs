@@ -3,7 +3,7 @@
 mod pages;
 mod text;
 
-pub use pages::Pages;
+pub use pages::{Options as PageOptions, Pages, draw};
 pub use text::Text;
 
 use super::source;
