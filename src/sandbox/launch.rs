@@ -152,6 +152,8 @@ struct Running {
     /// Its home and place for temporary files, removed when it has ended.
     _home: TempDir,
     process: std::process::Child,
+    /// The process that forks.
+    zygote: Option<OwnedFd>,
     socket: OwnedFd,
     measured: Option<Measured>,
     measuring: Vec<Answer<Measured>>,
@@ -228,6 +230,7 @@ impl Keeper {
             .map_err(|e| format!("{}: {e}", self.exe.display()))?;
         self.running = Some(Running {
             _home: home,
+            zygote: None,
             process,
             socket: ours,
             measured: None,
@@ -241,7 +244,8 @@ impl Keeper {
     fn hear(&mut self) {
         let Some(running) = &mut self.running else { return };
         match wire::receive::<Told>(running.socket.as_fd()) {
-            Ok(Some((Told::Ready(measured), _))) => {
+            Ok(Some((Told::Ready(measured), pidfd))) => {
+                running.zygote = pidfd;
                 running.measuring.drain(..).for_each(|answer| drop(answer.send(Ok(measured.clone()))));
                 running.measured = Some(measured);
                 self.unfit = None;
@@ -279,6 +283,9 @@ impl Keeper {
         drop(lost.socket);
         let _ = lost.process.kill();
         let _ = lost.process.wait();
+        if let Some(zygote) = &lost.zygote {
+            bury(zygote);
+        }
         let level = lost.measured.as_ref().map_or(0, |m| m.level);
         if lost.measured.is_none() && self.unfit.is_none() {
             self.unfit = Some((Instant::now(), format!("the zygote ended while warming up: {reason}")));

@@ -29,7 +29,8 @@ pub struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
-    /// Warm, and this is what its children's jail was measured to be.
+    /// Warm, and this is what its children's jail was measured to be. Carries its pidfd: it may be another than the process
+    /// that was started.
     Ready(super::probe::Measured),
     /// It cannot serve; it ends after this.
     Unfit(String),

@@ -80,7 +80,7 @@ impl<'a> Zygoted<'a> {
                 set_child_subreaper(Some(rustix::process::getpid())).map_err(text)?;
                 let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(text)?;
                 let zygote = Zygoted { socket, registry, warmth, isolation, filters, measured, before, inherited, own, children: Vec::new() };
-                zygote.tell(&Told::Ready(zygote.measured.clone()), None)?;
+                zygote.tell(&Told::Ready(zygote.measured.clone()), Some(zygote.own.as_fd()))?;
                 Ok(zygote)
             }
             Err(reason) => {
