@@ -1,14 +1,43 @@
 //! The port to the jail: an [`Order`] goes in, a [`Child`] runs it, small untrusted [`Report`]s come out.
 
-use crate::convert::{Depth, Level, Produced, Zygote};
+use crate::convert::{Ctx, Depth, Erased, Input, Level, Produced, Warmth, Zygote};
 use crate::failure::Failure;
-use crate::format::Format;
+use crate::format::{Family, Format};
 use crate::job::Media;
 use crate::limits::Limits;
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
+
+mod child;
+mod host;
+mod isolate;
+mod launch;
+mod pids;
+mod policy;
+pub mod probe;
+mod seccomp;
+mod stream;
+mod sys;
+mod wire;
+pub mod zygote;
+
+pub use launch::Zygotes;
+
+/// Knows by its flag that memory ran out; see [`End::OutOfMemory`].
+#[global_allocator]
+static ALLOCATOR: sys::Watching = sys::Watching;
+
+/// Measures a file of one family.
+pub type Probe = fn(&Ctx, &Input, Depth) -> Result<Media, Failure>;
+
+/// The converters, as the jail gets them from `main`: it runs them and knows none of them.
+pub struct Registry {
+    pub warmth: fn(Zygote) -> &'static Warmth,
+    pub by_id: fn(&str) -> Option<&'static Erased>,
+    pub probe: fn(Family) -> Probe,
+}
 
 /// What one child is to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,6 +122,8 @@ pub enum End {
     Forbidden,
     /// It hit its memory wall.
     OutOfMemory,
+    /// It filled its staging folder beyond what it may.
+    OutputLimit,
     /// The zygote died and took the child along.
     ZygoteLost,
 }
@@ -125,6 +156,17 @@ pub trait Control: Send + Sync {
     fn stop(&self);
     /// Kills the child and every process it started, also stopped ones and those that called setsid.
     fn kill(&self);
+    /// What the child has used up to now; none once it has ended.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+}
+
+/// What a running child has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub cpu_ms: u64,
+    pub memory_bytes: u64,
 }
 
 impl Drop for Child {

@@ -8,6 +8,8 @@ mod entry;
 mod extract;
 mod fault;
 mod guard;
+#[cfg(feature = "testing")]
+mod hostile;
 mod list;
 mod names;
 mod options;
@@ -21,8 +23,16 @@ mod walk;
 mod zip;
 mod zip_sink;
 
-static CONVERTERS: [Erased; 3] = [erase::<repack::Repack>(), erase::<extract::Extract>(), erase::<list::List>()];
+static CONVERTERS: &[Erased] = &[
+    erase::<repack::Repack>(),
+    erase::<extract::Extract>(),
+    erase::<list::List>(),
+    #[cfg(feature = "testing")]
+    erase::<hostile::Hostile>(),
+    #[cfg(feature = "testing")]
+    erase::<hostile::Noop>(),
+];
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: &CONVERTERS, probe: probe::probe };
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: CONVERTERS, probe: probe::probe };
 
 pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };

@@ -1,14 +1,39 @@
 //! The document family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
-use crate::failure::{Code, Failure};
+mod markdown;
+mod office;
+mod pdf;
+mod probe;
+mod ranges;
+mod source;
+mod warn;
+
+use crate::convert::{FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
-use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Document, zygote: Zygote::Document, converters: &[], probe };
+pub static FAMILY: FamilyEntry = FamilyEntry {
+    family: Family::Document,
+    zygote: Zygote::Document,
+    converters: &[
+        erase::<office::Office>(),
+        erase::<office::OfficePages>(),
+        erase::<markdown::Markdown>(),
+        erase::<pdf::Text>(),
+        erase::<pdf::Pages>(),
+    ],
+    probe: probe::probe,
+};
 
-pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
-
-fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
-    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
-}
+pub static WARMTH: Warmth = Warmth {
+    warm: office::preload,
+    readable: &[
+        "/etc/libreoffice",
+        "/etc/fonts",
+        "/etc/passwd",
+        "/etc/nsswitch.conf",
+        "/var/lib/libreoffice",
+        "/var/spool/libreoffice",
+        "/var/cache/fontconfig",
+    ],
+    threads: 4,
+};

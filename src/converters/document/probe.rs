@@ -1,0 +1,126 @@
+//! Measures documents.
+
+use super::{pdf, source};
+use crate::convert::{Ctx, Depth, Input};
+use crate::failure::Failure;
+use crate::job::Media;
+use hayro_interpret::{Context, DummyDevice, InterpreterCache, InterpreterSettings, TransformExt, interpret_page};
+use hayro_syntax::Pdf;
+use kurbo::Rect;
+use std::fs::File;
+use std::io::Read;
+use zip::ZipArchive;
+
+/// Longest part of an office file that is read for its properties.
+const PART_MAX: u64 = 1 << 20;
+const TAG_CHARS: usize = 500;
+
+/// Pages, title and author, as far as the format tells them cheaply; a pdf's first and last pages are read for a proof.
+pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
+    match input.format.id() {
+        "pdf" => {
+            let pdf = pdf::open(ctx, input, None)?;
+            if depth == Depth::Proof {
+                prove(ctx, &pdf)?;
+            }
+            Ok(of_pdf(&pdf))
+        }
+        "docx" | "xlsx" | "pptx" | "odt" | "ods" | "odp" | "odg" | "epub" => {
+            source::check(ctx, input)?;
+            of_package(input, depth)
+        }
+        _ => source::check(ctx, input).map(|()| Media::default()),
+    }
+}
+
+fn prove(ctx: &Ctx, pdf: &Pdf) -> Result<(), Failure> {
+    let cache = InterpreterCache::new();
+    let pages = pdf.pages();
+    for page in [pages.first(), pages.last()].into_iter().flatten() {
+        ctx.check()?;
+        let (width, height) = page.render_dimensions();
+        let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
+        let mut context = Context::new(page.initial_transform(true).to_kurbo(), area, &cache, page.xref(), InterpreterSettings::default());
+        interpret_page(page, &mut context, &mut DummyDevice);
+        if page.page_stream().is_none()
+            && page.raw().get::<hayro_syntax::object::Array>(b"Contents" as &[u8]).is_some_and(|c| c.raw_iter().next().is_some())
+        {
+            return Err(Failure::corrupt("A page of the pdf cannot be read.").stage("verify"));
+        }
+    }
+    Ok(())
+}
+
+fn of_pdf(pdf: &Pdf) -> Media {
+    let mut media = Media { pages: Some(pdf.pages().len() as u64), ..Media::default() };
+    let metadata = pdf.metadata();
+    for (key, value) in [("title", &metadata.title), ("author", &metadata.author), ("subject", &metadata.subject), ("producer", &metadata.producer)] {
+        if let Some(bytes) = value {
+            tag(&mut media, key, &pdf_text(bytes));
+        }
+    }
+    media
+}
+
+/// A pdf text string: UTF-16 or UTF-8 with a mark, else Latin-1 for nearly all of it (ISO 32000, 7.9.2).
+fn pdf_text(bytes: &[u8]) -> String {
+    match bytes {
+        [0xfe, 0xff, rest @ ..] => {
+            let wide: Vec<u16> = rest.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+            String::from_utf16_lossy(&wide)
+        }
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
+        plain => plain.iter().map(|b| char::from(*b)).collect(),
+    }
+}
+
+fn of_package(input: &Input, depth: Depth) -> Result<Media, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure::corrupt(format!("This is not a readable {} file.", input.format.name())).detail(e).stage("open");
+    let mut media = Media::default();
+    let mut head = [0; 4];
+    File::open(&input.path).and_then(|mut f| f.read_exact(&mut head)).map_err(|e| wrong(&e))?;
+    if head != *b"PK\x03\x04" {
+        // Encrypted, in another container; nothing to be seen from outside.
+        return Ok(media);
+    }
+    let mut zip = ZipArchive::new(File::open(&input.path).map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
+    for part in ["docProps/app.xml", "docProps/core.xml", "meta.xml"] {
+        let Some(text) = read(&mut zip, part) else { continue };
+        let Ok(xml) = roxmltree::Document::parse(&text) else { continue };
+        for node in xml.descendants().filter(|n| n.is_element()) {
+            let words = node.text().unwrap_or_default().trim();
+            match node.tag_name().name() {
+                "Pages" | "Slides" => media.pages = words.parse().ok().filter(|n| *n > 0).or(media.pages),
+                "document-statistic" => media.pages = node.attributes().find(|a| a.name() == "page-count").and_then(|a| a.value().parse().ok()),
+                "title" => tag(&mut media, "title", words),
+                "creator" | "initial-creator" => tag(&mut media, "author", words),
+                "Application" | "generator" => tag(&mut media, "application", words),
+                _ => {}
+            }
+        }
+    }
+    if input.format.id() == "pptx" {
+        let is_slide = |name: &str| name.strip_prefix("ppt/slides/slide").is_some_and(|rest| rest.ends_with(".xml"));
+        media.pages = Some(zip.file_names().flatten().filter(|name| is_slide(name)).count() as u64);
+    }
+    if depth == Depth::Proof {
+        for at in 0..zip.len() {
+            let mut part = zip.by_index(at).map_err(|e| wrong(&e))?;
+            std::io::copy(&mut part, &mut std::io::sink()).map_err(|e| wrong(&e))?;
+        }
+    }
+    Ok(media)
+}
+
+fn read(zip: &mut ZipArchive<File>, part: &str) -> Option<String> {
+    let mut text = String::new();
+    zip.by_name(part).ok()?.take(PART_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn tag(media: &mut Media, key: &str, value: &str) {
+    let value: String = value.chars().filter(|c| !c.is_control()).take(TAG_CHARS).collect();
+    if !value.is_empty() {
+        media.tags.insert(key.to_owned(), value);
+    }
+}

@@ -1,0 +1,143 @@
+//! Which system calls a child may make. What is on no list answers `ENOSYS`, as an old kernel would.
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
+use std::collections::BTreeMap;
+
+macro_rules! calls {
+    ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Files, memory, threads, clocks: what converters and their libraries live on. Landlock says which files.
+const ALLOWED: &[(i64, &str)] = &calls![
+    SYS_read SYS_write SYS_readv SYS_writev SYS_pread64 SYS_pwrite64 SYS_preadv SYS_pwritev SYS_preadv2 SYS_pwritev2 SYS_close SYS_close_range
+    SYS_openat SYS_openat2 SYS_fstat SYS_newfstatat SYS_statx SYS_statfs SYS_fstatfs SYS_lseek SYS_faccessat SYS_faccessat2 SYS_readlinkat
+    SYS_getdents64 SYS_getcwd SYS_chdir SYS_fchdir SYS_mkdirat SYS_unlinkat SYS_renameat SYS_renameat2 SYS_linkat SYS_symlinkat
+    SYS_ftruncate SYS_truncate SYS_fallocate SYS_fsync SYS_fdatasync SYS_sync_file_range SYS_fadvise64 SYS_readahead
+    SYS_sendfile SYS_copy_file_range SYS_splice SYS_tee SYS_flock SYS_fcntl SYS_dup SYS_dup3 SYS_pipe2 SYS_umask SYS_memfd_create
+    SYS_mmap SYS_mprotect SYS_munmap SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_mincore SYS_membarrier
+    SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_sigpending SYS_rt_sigtimedwait SYS_rt_sigsuspend SYS_sigaltstack SYS_restart_syscall
+    SYS_kill SYS_tgkill SYS_exit SYS_exit_group SYS_futex SYS_set_robust_list SYS_get_robust_list SYS_rseq SYS_set_tid_address
+    SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity SYS_sched_getparam SYS_sched_getscheduler SYS_sched_setscheduler
+    SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_getpriority SYS_setpriority SYS_getcpu
+    SYS_getpid SYS_getppid SYS_gettid SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getgroups SYS_getresuid SYS_getresgid SYS_getpgid
+    SYS_getsid SYS_uname SYS_sysinfo SYS_prlimit64 SYS_getrlimit SYS_getrusage SYS_times SYS_getrandom
+    SYS_clock_gettime SYS_clock_getres SYS_clock_nanosleep SYS_nanosleep SYS_gettimeofday SYS_setitimer SYS_getitimer
+    SYS_timerfd_create SYS_timerfd_settime SYS_timerfd_gettime SYS_timer_create SYS_timer_settime SYS_timer_gettime SYS_timer_delete
+    SYS_ppoll SYS_pselect6 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_eventfd2 SYS_recvfrom SYS_sendto SYS_wait4 SYS_waitid
+];
+
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_LEGACY: &[(i64, &str)] = &calls![
+    SYS_open SYS_creat SYS_stat SYS_lstat SYS_access SYS_poll SYS_select SYS_pipe SYS_dup2 SYS_mkdir SYS_rmdir SYS_unlink SYS_rename SYS_link
+    SYS_symlink SYS_readlink SYS_getdents SYS_epoll_create SYS_epoll_wait SYS_eventfd SYS_time SYS_getpgrp SYS_arch_prctl SYS_alarm SYS_pause
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_LEGACY: &[(i64, &str)] = &[];
+
+/// Answered with success and no effect: Landlock does not guard modes and times, and libraries set them on their own files.
+const IGNORED: &[(i64, &str)] = &calls![SYS_fchmod SYS_fchmodat SYS_utimensat];
+#[cfg(target_arch = "x86_64")]
+const IGNORED_LEGACY: &[(i64, &str)] = &calls![SYS_chmod SYS_utime SYS_utimes SYS_futimesat];
+#[cfg(not(target_arch = "x86_64"))]
+const IGNORED_LEGACY: &[(i64, &str)] = &[];
+
+/// Refused politely: well-meaning libraries try these and go on without.
+const REFUSED: &[(i64, &str)] = &calls![SYS_socket SYS_socketpair SYS_shmget SYS_msgget SYS_semget SYS_fchown SYS_fchownat];
+#[cfg(target_arch = "x86_64")]
+const REFUSED_LEGACY: &[(i64, &str)] = &calls![SYS_fork SYS_vfork SYS_chown SYS_lchown];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_LEGACY: &[(i64, &str)] = &[];
+
+/// No converter has a reason for these: the child dies of trying.
+const DEADLY: &[(i64, &str)] = &calls![
+    SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev SYS_process_madvise SYS_kcmp SYS_execve SYS_execveat SYS_mount SYS_umount2
+    SYS_pivot_root SYS_chroot SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick SYS_move_mount SYS_open_tree SYS_mount_setattr SYS_unshare SYS_setns
+    SYS_bpf SYS_perf_event_open SYS_io_uring_setup SYS_io_uring_enter SYS_io_uring_register SYS_userfaultfd SYS_keyctl SYS_add_key
+    SYS_request_key SYS_kexec_load SYS_kexec_file_load SYS_init_module SYS_finit_module SYS_delete_module SYS_reboot SYS_swapon SYS_swapoff
+    SYS_acct SYS_quotactl SYS_settimeofday SYS_clock_settime SYS_adjtimex SYS_clock_adjtime SYS_sethostname SYS_setdomainname
+    SYS_open_by_handle_at SYS_name_to_handle_at SYS_pidfd_getfd SYS_pidfd_open SYS_pidfd_send_signal SYS_syslog SYS_vhangup SYS_fanotify_init
+    SYS_setuid SYS_setgid SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setgroups SYS_setfsuid SYS_setfsgid
+];
+
+/// Requests of `ioctl` on files and pipes, and names of threads: all that is wanted of two calls that can do everything.
+const IOCTLS: &[u64] = &[libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
+const PRCTLS: &[i32] = &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_GET_DUMPABLE, libc::PR_SET_VMA];
+
+/// The lists as programs, compiled once in the zygote.
+pub struct Filters(Vec<BpfProgram>);
+
+impl Filters {
+    /// `fork_allowed` exists so that tests can see a tree of processes die.
+    pub fn compile(fork_allowed: bool) -> Result<Filters, String> {
+        let mut allowed = all(&[ALLOWED, ALLOWED_LEGACY, IGNORED, IGNORED_LEGACY]);
+        let one = |arg, op, value| -> Result<SeccompRule, String> {
+            SeccompRule::new(vec![SeccompCondition::new(arg, Dword, op, value).map_err(text)?]).map_err(text)
+        };
+        let thread = libc::CLONE_THREAD as u64;
+        allowed.insert(libc::SYS_clone, vec![]);
+        allowed.insert(libc::SYS_ioctl, IOCTLS.iter().map(|r| one(1, SeccompCmpOp::Eq, *r)).collect::<Result<_, _>>()?);
+        allowed.insert(libc::SYS_prctl, PRCTLS.iter().map(|p| one(0, SeccompCmpOp::Eq, *p as u64)).collect::<Result<_, _>>()?);
+        // Its own handler tells of a forbidden call; the child may not take it away.
+        allowed.insert(libc::SYS_rt_sigaction, vec![one(0, SeccompCmpOp::Ne, libc::SIGSYS as u64)?]);
+        let mut refused = all(&[REFUSED, REFUSED_LEGACY]);
+        // What another filter answers for passes this one.
+        allowed.extend(all(&[REFUSED, REFUSED_LEGACY, DEADLY]));
+        refused.insert(libc::SYS_clone, vec![one(0, SeccompCmpOp::MaskedEq(thread), 0)?]);
+        if fork_allowed {
+            for call in [
+                libc::SYS_clone,
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_fork,
+                #[cfg(target_arch = "x86_64")]
+                libc::SYS_vfork,
+                libc::SYS_setsid,
+            ] {
+                allowed.insert(call, vec![]);
+                refused.remove(&call);
+            }
+        }
+        let errno = |e: i32| SeccompAction::Errno(e as u32);
+        // The one that forbids installing more comes last.
+        let programs = [
+            (all(&[IGNORED, IGNORED_LEGACY]), SeccompAction::Allow, errno(0)),
+            (refused, SeccompAction::Allow, errno(libc::EACCES)),
+            (all(&[DEADLY]), SeccompAction::Allow, SeccompAction::Trap),
+            (allowed, errno(libc::ENOSYS), SeccompAction::Allow),
+        ];
+        programs.into_iter().map(|(rules, other, listed)| program(rules, other, listed)).collect::<Result<_, _>>().map(Filters)
+    }
+
+    /// Installs the filters for good, and one more: signals go to this process only.
+    pub fn install(&self, own_pid: u32) -> Result<(), String> {
+        let foreign = || -> Result<Vec<SeccompRule>, String> {
+            let condition = SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, u64::from(own_pid)).map_err(text)?;
+            Ok(vec![SeccompRule::new(vec![condition]).map_err(text)?])
+        };
+        let rules = [(libc::SYS_kill, foreign()?), (libc::SYS_tgkill, foreign()?)].into_iter().collect();
+        apply_filter(&program(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?).map_err(text)?;
+        // The strictest answer of all filters counts.
+        self.0.iter().try_for_each(|program| apply_filter(program).map_err(text))
+    }
+}
+
+/// The forbidden calls by number, for the report of a violation.
+pub fn deadly_names() -> Vec<(i64, &'static str)> {
+    DEADLY.iter().map(|(number, name)| (*number, name.strip_prefix("SYS_").unwrap_or(name))).collect()
+}
+
+fn all(lists: &[&[(i64, &str)]]) -> Rules {
+    lists.iter().flat_map(|list| list.iter()).map(|(number, _)| (*number, vec![])).collect()
+}
+
+fn program(rules: Rules, other: SeccompAction, listed: SeccompAction) -> Result<BpfProgram, String> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(text)?;
+    SeccompFilter::new(rules, other, listed, arch).map_err(text)?.try_into().map_err(text)
+}
+
+fn text(e: impl std::fmt::Display) -> String {
+    format!("seccomp: {e}")
+}

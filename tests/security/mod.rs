@@ -1,0 +1,4 @@
+//! Attacks on the jail, through the real launcher and the real binary.
+
+#[cfg(feature = "testing")]
+mod jail;
