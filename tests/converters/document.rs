@@ -246,7 +246,7 @@ fn pdf_text_reads_like_the_page() {
     let (ours_words, theirs_words) = (words(&ours), words(&theirs));
     let found = theirs_words.iter().filter(|w| ours_words.contains(w)).count();
     assert!(found * 100 >= theirs_words.len() * 97, "{found} of {}:\n{ours}", theirs_words.len());
-    for line in ["A letter of many scripts", "Съешь же ещё этих мягких французских булок, да выпей чаю.", "天地玄黃 宇宙洪荒", WORDS]
+    for line in ["A letter of many scripts", "Съешь же ещё этих мягких французских булок, да выпей чаю.", "天地玄黃 宇宙洪荒", "الشَمسِ", WORDS]
     {
         assert!(words(&ours).join(" ").contains(line), "no `{line}` in {ours}");
     }

@@ -71,6 +71,8 @@ impl Converter for Text {
 struct Reader {
     text: String,
     line: String,
+    /// Vowel signs whose letter comes next.
+    signs: String,
     /// Where the last glyph ended, and how large it was.
     last: Option<(Point, f64)>,
 }
@@ -83,6 +85,16 @@ const PARAGRAPH: f64 = 1.9;
 impl Reader {
     fn glyph(&mut self, text: &str, start: Point, end: Point, size: f64) {
         if text.is_empty() || size <= 0.0 || !size.is_finite() {
+            return;
+        }
+        // Marks stand over a letter, wherever their own place is: accents are drawn after it, and the vowel signs of scripts that
+        // run leftward before it.
+        if text.chars().all(is_vowel_sign) {
+            self.signs.push_str(text);
+            return;
+        }
+        if self.last.is_some() && text.chars().all(|c| matches!(c, '\u{300}'..='\u{36f}')) {
+            self.line.push_str(text);
             return;
         }
         if let Some((at, last_size)) = self.last {
@@ -101,6 +113,7 @@ impl Reader {
                 self.line.push(' ');
             }
         }
+        self.line.push_str(&std::mem::take(&mut self.signs));
         self.line.extend(text.chars().filter(|c| !c.is_control()));
         self.last = Some((end, size));
     }
@@ -147,6 +160,10 @@ impl Device<'_> for Reader {
     fn draw_image(&mut self, _: Image<'_, '_>, _: ImageDrawProps<'_>) {}
     fn pop_clip(&mut self) {}
     fn pop_transparency_group(&mut self) {}
+}
+
+fn is_vowel_sign(c: char) -> bool {
+    matches!(c, '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{6d6}'..='\u{6ed}')
 }
 
 fn string(text: BfString) -> String {
