@@ -6,7 +6,7 @@
 mod outputs;
 mod request;
 
-pub use outputs::safe_name;
+pub use outputs::{safe_name, unused as unused_name};
 pub use request::{InputRef, OutputRequest, Request};
 
 use crate::blobs::{BlobError, Blobs, Staging};

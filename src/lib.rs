@@ -15,6 +15,7 @@
 //! | 5 root | `app` `config` `main` | all |
 
 pub mod blobs;
+pub mod cleanup;
 pub mod clock;
 pub mod convert;
 pub mod converters;
@@ -26,4 +27,6 @@ pub mod limits;
 pub mod progress;
 pub mod queue;
 pub mod sandbox;
+pub mod schedule;
 pub mod store;
+pub mod worker;

@@ -104,7 +104,11 @@ impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (name, unit) in [("TiB", 1u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
             if self.0 >= unit {
-                return if self.0 % unit == 0 { write!(f, "{}{name}", self.0 / unit) } else { write!(f, "{:.1}{name}", self.0 as f64 / unit as f64) };
+                return if self.0.is_multiple_of(unit) {
+                    write!(f, "{}{name}", self.0 / unit)
+                } else {
+                    write!(f, "{:.1}{name}", self.0 as f64 / unit as f64)
+                };
             }
         }
         write!(f, "{}B", self.0)

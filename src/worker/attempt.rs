@@ -1,0 +1,267 @@
+//! One attempt, from lease to finish, in a straight line.
+
+use super::Engine;
+use super::publish::Publisher;
+use super::running::{Cause, Running, RunningAttempt};
+use super::verdict::{self, Verdict};
+use crate::cleanup;
+use crate::convert::{Level, Produced};
+use crate::converters;
+use crate::failure::{Code, Failure};
+use crate::job::{Job, Lease, OnPartial, Record, Source, State};
+use crate::limits::Limits;
+use crate::queue::{Queue, Settings};
+use crate::sandbox::{Child, Exit, InputOrder, Order, OutputOrder, Report, Work};
+use crate::store::Finish;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+/// How long a converter that was asked to stop may tidy up before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// Between two looks at the time limits and at the child's use of the processor.
+const WATCH: Duration = Duration::from_millis(250);
+
+/// What an attempt used, for its record.
+#[derive(Default)]
+struct Usage {
+    cpu_ms: u64,
+    memory_peak_bytes: u64,
+    sandbox_level: u8,
+}
+
+/// Runs a leased job and tells the store how it ended. Never fails: every way out is a verdict.
+pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, record: Record) {
+    let job = &record.job;
+    let lease = Lease { job: job.id, attempt: job.attempt };
+    let limits = Limits { soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit, ..queue.limits.clone() };
+    let attempt = RunningAttempt::new(lease, limits.soft_time_limit.as_millis(), limits.hard_time_limit.as_millis());
+    let _enrolled = running.add(attempt.clone());
+    attempt.log(engine.clock.now(), Level::Info, "worker", &format!("attempt {} on {}", lease.attempt, engine.name));
+    let mut usage = Usage { sandbox_level: engine.sandbox_level, ..Usage::default() };
+    let worked = match job.input {
+        Some(_) => convert(&engine, &attempt, &limits, &record, &mut usage).await,
+        None => {
+            cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &job.converter, engine.clock.now()).await.map(|summary| {
+                attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
+            })
+        }
+    };
+    let verdict = match (attempt.cause(), worked) {
+        // The work was done before the order to stop took effect.
+        (Some(Cause::Cancelled | Cause::SoftTimeLimit | Cause::Interrupted) | None, Ok(())) => Verdict::Succeeded,
+        (Some(cause), _) => verdict::from_cause(cause, attempt.limits().0, attempt.limits().1),
+        (None, Err(failure)) => Verdict::Failed(Box::new(failure)),
+    };
+    settle(&engine, &attempt, &queue.settings, job, usage, verdict).await;
+}
+
+/// fetch -> launch -> watch -> prove and publish -> judge
+async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, usage: &mut Usage) -> Result<(), Failure> {
+    let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
+    let input = fetch(engine, record, staging.path()).await?;
+    let order = order(engine, limits, record, input, staging.path().to_owned())?;
+    let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
+    let files = AtomicUsize::new(0);
+    let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };
+    let (exit, failure) = watch(engine, attempt, limits, record, &publisher, child).await?;
+    *usage = Usage { cpu_ms: exit.cpu_ms, memory_peak_bytes: exit.memory_peak_bytes, sandbox_level: exit.sandbox_level };
+    match verdict::from_exit(&exit).or(failure) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+async fn fetch(engine: &Engine, record: &Record, cache: &std::path::Path) -> Result<PathBuf, Failure> {
+    let unavailable = |cause: String| Failure::new(Code::InputUnavailable, "The input is not there any more.").stage("fetch").detail(cause);
+    match &record.source {
+        Some(Source::Blob(key)) => engine.blobs.fetch(key, cache).await.map_err(|e| unavailable(e.to_string())),
+        Some(Source::Path(path)) => std::fs::canonicalize(path).map_err(|e| unavailable(e.to_string())),
+        None => Err(unavailable("the job has no source".into())),
+    }
+}
+
+fn order(engine: &Engine, limits: &Limits, record: &Record, path: PathBuf, staging: PathBuf) -> Result<Order, Failure> {
+    let job = &record.job;
+    let input = job.input.as_ref().ok_or_else(|| Failure::internal("the job has no input"))?;
+    let (family, _) = converters::by_id(&job.converter).ok_or_else(|| Failure::internal(format!("no converter {}", job.converter)))?;
+    let outputs = pending(job).map(|(index, o)| OutputOrder {
+        index,
+        converter: o.converter.clone(),
+        options: o.options.clone(),
+        to: o.to,
+        name: o.name.clone(),
+    });
+    Ok(Order {
+        zygote: family.zygote,
+        work: Work::Convert(outputs.collect()),
+        input: InputOrder { path, format: input.format, name: input.name.clone(), size_bytes: input.size_bytes },
+        staging,
+        limits: limits.clone(),
+        threads: engine.threads,
+    })
+}
+
+/// The outputs that are still to be made, with their position.
+fn pending(job: &Job) -> impl Iterator<Item = (usize, &crate::job::Output)> {
+    job.outputs.iter().enumerate().filter(|(_, o)| o.state != State::Succeeded)
+}
+
+/// Listens to the child until it is gone; enforces the limits; publishes each output as it comes. Returns how it ended and
+/// the failure that counts for the job.
+async fn watch(
+    engine: &Engine,
+    attempt: &RunningAttempt,
+    limits: &Limits,
+    record: &Record,
+    publisher: &Publisher<'_>,
+    mut child: Child,
+) -> Result<(Exit, Option<Failure>), Failure> {
+    let started = Instant::now();
+    let mut watch = Watch { started, asked_at: None, busy_at: started, cpu_ms: 0 };
+    let mut tick = tokio::time::interval(WATCH);
+    let mut done: Vec<(usize, Result<Produced, Failure>)> = Vec::new();
+    let mut failure = None;
+    let total = pending(&record.job).count();
+    loop {
+        tokio::select! {
+            report = child.reports.recv() => match report {
+                None => break,
+                Some(Report::Progress { output, progress }) => {
+                    watch.busy_at = Instant::now();
+                    attempt.progress(output.min(record.job.outputs.len()), total, started.elapsed().as_secs_f64(), progress);
+                }
+                Some(Report::Log { level, message }) => attempt.log(engine.clock.now(), level, "child", &message),
+                Some(Report::Violation(what)) => {
+                    attempt.log(engine.clock.now(), Level::Error, "worker", &format!("the jail refused {what}"));
+                }
+                Some(Report::Probed(media)) => media.into_iter().for_each(|m| attempt.media(m)),
+                Some(Report::Output { output, result }) => {
+                    watch.busy_at = Instant::now();
+                    done.push((output, result));
+                    if total > 1 {
+                        let (index, result) = done.remove(0);
+                        failure = failure.or(publish(engine, attempt, record, publisher, index, result).await?);
+                    }
+                }
+            },
+            () = attempt.stop.cancelled(), if watch.asked_at.is_none() => {
+                watch.asked_at = Some(Instant::now());
+                child.control.stop();
+            }
+            () = attempt.kill.cancelled() => {
+                child.control.kill();
+                break;
+            }
+            _ = tick.tick() => watch.enforce(attempt, limits, child.control.usage().map(|u| u.cpu_ms)),
+        }
+    }
+    let exit = (&mut child.exit).await.map_err(|e| Failure::internal(e).stage("wait"))?;
+    if attempt.kill.is_cancelled() || attempt.cause().is_some_and(|c| c != Cause::Interrupted && c != Cause::SoftTimeLimit && c != Cause::Cancelled) {
+        return Ok((exit, failure));
+    }
+    for (index, result) in done {
+        failure = failure.or(publish(engine, attempt, record, publisher, index, result).await?);
+    }
+    Ok((exit, failure))
+}
+
+/// Publishes one output and records it; its failure is the job's unless partial results are welcome.
+async fn publish(
+    engine: &Engine,
+    attempt: &RunningAttempt,
+    record: &Record,
+    publisher: &Publisher<'_>,
+    index: usize,
+    result: Result<Produced, Failure>,
+) -> Result<Option<Failure>, Failure> {
+    let Some(planned) = record.job.outputs.get(index) else {
+        return Err(Failure::new(Code::PolicyViolation, "The converter named an output that does not exist."));
+    };
+    let stopped = matches!(&result, Err(f) if f.code == Code::Cancelled);
+    if stopped && attempt.cause().is_some() {
+        return Ok(result.err());
+    }
+    let done = publisher.output(record, planned, index, result).await;
+    let failure = done.entries.iter().find_map(|e| e.error.clone());
+    if let Some(failure) = &failure {
+        let cause = failure.detail.as_deref().unwrap_or_default();
+        attempt.log(engine.clock.now(), Level::Error, "worker", &format!("{}: {} {cause}", planned.name, failure));
+    }
+    match engine.store.output_done(attempt.lease, done, engine.clock.now()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => attempt.end(Cause::LeaseLost),
+        Err(error) => return Err(Failure::internal(error).stage("publish")),
+    }
+    Ok(failure.filter(|_| record.job.on_partial == OnPartial::Fail || record.job.outputs.len() == 1))
+}
+
+/// The clocks of one attempt.
+struct Watch {
+    started: Instant,
+    asked_at: Option<Instant>,
+    /// When it last made progress or used the processor.
+    busy_at: Instant,
+    cpu_ms: u64,
+}
+
+impl Watch {
+    fn enforce(&mut self, attempt: &RunningAttempt, limits: &Limits, cpu_ms: Option<u64>) {
+        let (soft, hard) = attempt.limits();
+        let elapsed = self.started.elapsed().as_millis() as u64;
+        if cpu_ms.is_some_and(|ms| ms > self.cpu_ms) {
+            self.cpu_ms = cpu_ms.unwrap_or(self.cpu_ms);
+            self.busy_at = Instant::now();
+        }
+        if elapsed >= hard {
+            attempt.end(Cause::HardTimeLimit);
+            attempt.kill.cancel();
+        } else if elapsed >= soft {
+            attempt.end(Cause::SoftTimeLimit);
+        } else if self.busy_at.elapsed() >= limits.stall.duration() {
+            attempt.end(Cause::Stalled);
+        }
+        // After a soft time limit the hard one is the grace.
+        if self.asked_at.is_some_and(|at| at.elapsed() >= GRACE) && attempt.cause() != Some(Cause::SoftTimeLimit) {
+            attempt.kill.cancel();
+        }
+    }
+}
+
+/// Tells the store, fenced by the lease; a store that does not answer is asked again until the lease is lost anyway.
+async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, job: &Job, usage: Usage, verdict: Verdict) {
+    let failure = match verdict {
+        Verdict::Abandoned => return,
+        Verdict::Interrupted => {
+            if let Err(error) = engine.store.release(attempt.lease, attempt.take_log(), engine.clock.now()).await {
+                tracing::error!(job = %job.id, %error, "an interrupted job could not be given back");
+            }
+            return;
+        }
+        Verdict::Succeeded => None,
+        Verdict::Failed(failure) => Some(*failure),
+    };
+    let now = engine.clock.now();
+    if let Some(failure) = &failure {
+        tracing::warn!(job = %job.id, attempt = job.attempt, code = %failure.code, stage = failure.stage, cause = failure.detail, "attempt failed: {}", failure.message);
+    }
+    let retry_at = failure.as_ref().and_then(|f| verdict::retry_at(job, f, settings, now));
+    let finish = Finish {
+        lease: attempt.lease,
+        failure,
+        retry_at,
+        cpu_ms: usage.cpu_ms,
+        memory_peak_bytes: usage.memory_peak_bytes,
+        sandbox_level: usage.sandbox_level,
+        log: attempt.take_log(),
+    };
+    while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {
+        match engine.store.finish(finish.clone(), engine.clock.now()).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(_)) => return tracing::warn!(job = %job.id, attempt = job.attempt, "the lease was lost before the end"),
+            Err(error) => tracing::error!(job = %job.id, %error, "the end of an attempt could not be recorded; trying again"),
+        }
+        tokio::time::sleep(super::TICK).await;
+    }
+}

@@ -1,0 +1,88 @@
+//! One queue's slots in this process. A slot is taken first, then the work: nothing waits in memory, the queue is the store.
+
+use super::running::Running;
+use super::{Engine, LEASE, TICK, attempt};
+use crate::queue::Queue;
+use crate::store::{LeaseRequest, Notice, Tuning};
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub struct Pool {
+    engine: Arc<Engine>,
+    name: String,
+    queue: Queue,
+    running: Arc<Running>,
+    drain: CancellationToken,
+    tuning: Tuning,
+}
+
+impl Pool {
+    pub fn new(engine: Arc<Engine>, name: &str, running: Arc<Running>, drain: CancellationToken) -> Self {
+        let queue = engine.queues.get(name).cloned().unwrap_or_default();
+        Pool { engine, name: name.to_owned(), queue, running, drain, tuning: Tuning::default() }
+    }
+
+    /// Leases and runs until drained. The wake-up is armed before each look, and the tick repeats the look: losing every
+    /// notice costs one tick.
+    pub async fn run(mut self) {
+        let mut notices = self.engine.store.notices();
+        let mut tick = tokio::time::interval(TICK);
+        let mut slots = JoinSet::new();
+        loop {
+            self.fill(&mut slots).await;
+            tokio::select! {
+                _ = self.drain.cancelled() => break,
+                _ = tick.tick() => self.read_tuning().await,
+                Some(_) = slots.join_next(), if !slots.is_empty() => {}
+                () = relevant(&mut notices, &self.name) => self.read_tuning().await,
+            }
+        }
+        while slots.join_next().await.is_some() {}
+    }
+
+    async fn fill(&self, slots: &mut JoinSet<()>) {
+        let concurrency = self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency) as usize;
+        let free = concurrency.saturating_sub(slots.len());
+        if free == 0 || self.tuning.paused == Some(true) {
+            return;
+        }
+        let now = self.engine.clock.now();
+        let request = LeaseRequest {
+            queue: self.name.clone(),
+            worker: self.engine.name.clone(),
+            max: free,
+            until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+            sandbox_level: self.engine.sandbox_level,
+        };
+        match self.engine.store.lease(request, now).await {
+            Ok(records) => {
+                for record in records {
+                    slots.spawn(attempt::run(self.engine.clone(), self.running.clone(), self.queue.clone(), record));
+                }
+            }
+            Err(error) => tracing::warn!(queue = self.name, %error, "no lease could be taken"),
+        }
+    }
+
+    async fn read_tuning(&mut self) {
+        match self.engine.store.tunings().await {
+            Ok(mut tunings) => self.tuning = tunings.remove(&self.name).unwrap_or_default(),
+            Err(error) => tracing::warn!(queue = self.name, %error, "live settings could not be read"),
+        }
+    }
+}
+
+/// Returns when this queue has news. A lagging or closed channel wakes too, the latter never: the tick is left.
+async fn relevant(notices: &mut tokio::sync::broadcast::Receiver<Notice>, queue: &str) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Ready(name) | Notice::Tuning(name)) if name == queue => return,
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+            Ok(_) => {}
+        }
+    }
+}

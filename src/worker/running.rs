@@ -1,0 +1,180 @@
+//! The attempts under way in this process: what the heartbeat tells the store about them, and how they are ended.
+
+use crate::convert::Level;
+use crate::job::{CancelMode, Lease, LogLine, Media};
+use crate::progress::Progress;
+use crate::store::Renewal;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Why an attempt is being ended from outside. The first one wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    Cancelled,
+    SoftTimeLimit,
+    HardTimeLimit,
+    Stalled,
+    Interrupted,
+    LeaseLost,
+}
+
+/// One attempt under way.
+pub struct RunningAttempt {
+    pub lease: Lease,
+    cause: OnceLock<Cause>,
+    /// Asks the converter to stop.
+    pub stop: CancellationToken,
+    /// Kills the child.
+    pub kill: CancellationToken,
+    news: Mutex<News>,
+    /// Budgets in milliseconds; a live change arrives with the heartbeat.
+    limits: Mutex<(u64, u64)>,
+}
+
+/// What the store has not been told yet.
+#[derive(Default)]
+struct News {
+    progress: Option<Progress>,
+    outputs: BTreeMap<usize, Progress>,
+    media: Option<Media>,
+    log: Vec<LogLine>,
+}
+
+/// Log lines that may wait for the next heartbeat; a flood beyond it is dropped.
+const LOG_WAITING_MAX: usize = 500;
+const MESSAGE_MAX_CHARS: usize = 2000;
+
+impl RunningAttempt {
+    pub fn new(lease: Lease, soft_ms: u64, hard_ms: u64) -> Arc<Self> {
+        Arc::new(RunningAttempt {
+            lease,
+            cause: OnceLock::new(),
+            stop: CancellationToken::new(),
+            kill: CancellationToken::new(),
+            news: Mutex::default(),
+            limits: Mutex::new((soft_ms, hard_ms)),
+        })
+    }
+
+    /// Ends the attempt for `cause`, unless it is being ended for another one already.
+    pub fn end(&self, cause: Cause) {
+        let _ = self.cause.set(cause);
+        match cause {
+            Cause::Cancelled | Cause::SoftTimeLimit | Cause::Interrupted => self.stop.cancel(),
+            Cause::HardTimeLimit | Cause::Stalled | Cause::LeaseLost => self.kill.cancel(),
+        }
+    }
+
+    pub fn cancel(&self, mode: CancelMode) {
+        self.end(Cause::Cancelled);
+        if mode == CancelMode::Kill {
+            self.kill.cancel();
+        }
+    }
+
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause.get().copied()
+    }
+
+    /// Soft and hard budget in milliseconds.
+    pub fn limits(&self) -> (u64, u64) {
+        *lock(&self.limits)
+    }
+
+    pub fn set_limits(&self, soft_ms: u64, hard_ms: u64) {
+        *lock(&self.limits) = (soft_ms, hard_ms);
+    }
+
+    pub fn progress(&self, output: usize, outputs: usize, elapsed_s: f64, progress: Progress) {
+        let mut progress = progress.tamed();
+        let share = (output as f64 * 100.0 + progress.percent) / outputs.max(1) as f64;
+        let left = |percent: f64| (percent >= 1.0).then(|| elapsed_s * (100.0 - percent) / percent);
+        progress.eta_s = left(share);
+        let mut news = lock(&self.news);
+        news.progress = Some(Progress { percent: share.min(99.9), ..progress.clone() });
+        news.outputs.insert(output, progress);
+    }
+
+    pub fn media(&self, media: Media) {
+        lock(&self.news).media = Some(media);
+    }
+
+    pub fn log(&self, at: Timestamp, level: Level, source: &str, message: &str) {
+        let mut news = lock(&self.news);
+        if news.log.len() < LOG_WAITING_MAX {
+            let message = message.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).take(MESSAGE_MAX_CHARS).collect();
+            news.log.push(LogLine { at, attempt: self.lease.attempt, level: level.as_str().into(), source: source.into(), message });
+        }
+    }
+
+    /// Lines that no heartbeat has carried yet.
+    pub fn take_log(&self) -> Vec<LogLine> {
+        std::mem::take(&mut lock(&self.news).log)
+    }
+
+    /// What is new since the last call, if anything is.
+    fn take_news(&self) -> Option<Renewal> {
+        let news = std::mem::take(&mut *lock(&self.news));
+        let any = news.progress.is_some() || news.media.is_some() || !news.log.is_empty();
+        any.then(|| self.renewal(news))
+    }
+
+    fn renewal(&self, news: News) -> Renewal {
+        Renewal { lease: self.lease, progress: news.progress, outputs: news.outputs.into_iter().collect(), media: news.media, log: news.log }
+    }
+}
+
+/// Every attempt under way.
+#[derive(Default)]
+pub struct Running(Mutex<HashMap<Lease, Arc<RunningAttempt>>>);
+
+impl Running {
+    pub fn add(self: &Arc<Self>, attempt: Arc<RunningAttempt>) -> Enrolled {
+        lock(&self.0).insert(attempt.lease, attempt.clone());
+        Enrolled { all: self.clone(), lease: attempt.lease }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+
+    pub fn get(&self, lease: Lease) -> Option<Arc<RunningAttempt>> {
+        lock(&self.0).get(&lease).cloned()
+    }
+
+    fn all(&self) -> Vec<Arc<RunningAttempt>> {
+        lock(&self.0).values().cloned().collect()
+    }
+
+    /// Renewals for attempts with news, or for all.
+    pub fn renewals(&self, all: bool) -> Vec<Renewal> {
+        let attempts = self.all();
+        attempts.iter().filter_map(|a| a.take_news().or_else(|| all.then(|| a.renewal(News::default())))).collect()
+    }
+
+    pub fn interrupt(&self) {
+        self.all().iter().for_each(|a| a.end(Cause::Interrupted));
+    }
+
+    pub fn lose_all(&self) {
+        self.all().iter().for_each(|a| a.end(Cause::LeaseLost));
+    }
+}
+
+/// Takes an attempt off the list when it goes away.
+pub struct Enrolled {
+    all: Arc<Running>,
+    lease: Lease,
+}
+
+impl Drop for Enrolled {
+    fn drop(&mut self) {
+        lock(&self.all.0).remove(&self.lease);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
