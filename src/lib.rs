@@ -14,9 +14,12 @@
 //! | 4 edges | `http` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
+pub mod app;
 pub mod blobs;
 pub mod cleanup;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod convert;
 pub mod converters;
 pub mod failure;

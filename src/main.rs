@@ -13,5 +13,5 @@ fn main() -> ExitCode {
     if let Some(which) = sandbox::zygote::role(std::env::args_os()) {
         return sandbox::zygote::main(which, &REGISTRY);
     }
-    ExitCode::SUCCESS
+    millrace::cli::main()
 }

@@ -1,6 +1,10 @@
 //! One test binary: linked once, run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod conformance;
 mod converters;
+mod property;
+mod scenario;
 mod security;
 mod support;
+mod tidy;

@@ -30,7 +30,7 @@ pub enum InputRef {
 }
 
 macro_rules! keyed {
-    ($module:ident, $type:ty) => {
+    ($module:ident, $type:ty, $borrowed:ty) => {
         /// `{"key": value}`, told apart by its key.
         mod $module {
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -41,8 +41,8 @@ macro_rules! keyed {
                 $module: $type,
             }
 
-            pub fn serialize<S: Serializer>(value: &$type, s: S) -> Result<S::Ok, S::Error> {
-                Keyed { $module: value.clone() }.serialize(s)
+            pub fn serialize<S: Serializer>(value: &$borrowed, s: S) -> Result<S::Ok, S::Error> {
+                Keyed { $module: value.to_owned() }.serialize(s)
             }
 
             pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
@@ -52,8 +52,8 @@ macro_rules! keyed {
     };
 }
 
-keyed!(upload, String);
-keyed!(path, std::path::PathBuf);
+keyed!(upload, String, str);
+keyed!(path, std::path::PathBuf, std::path::Path);
 
 /// One of several results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

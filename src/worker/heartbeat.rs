@@ -30,9 +30,9 @@ impl Heartbeat {
         while !(self.drain.is_cancelled() && self.running.is_empty()) {
             tokio::select! {
                 _ = tick.tick() => self.beat(false).await,
-                notice = notices.recv() => match notice {
-                    Ok(Notice::Cancel(_)) => self.beat(true).await,
-                    _ => {}
+                () = self.drain.cancelled(), if self.running.is_empty() => {}
+                notice = notices.recv() => if matches!(notice, Ok(Notice::Cancel(_))) {
+                    self.beat(true).await;
                 },
             }
         }

@@ -90,8 +90,7 @@ impl RunningAttempt {
     pub fn progress(&self, output: usize, outputs: usize, elapsed_s: f64, progress: Progress) {
         let mut progress = progress.tamed();
         let share = (output as f64 * 100.0 + progress.percent) / outputs.max(1) as f64;
-        let left = |percent: f64| (percent >= 1.0).then(|| elapsed_s * (100.0 - percent) / percent);
-        progress.eta_s = left(share);
+        progress.eta_s = (share >= 1.0).then(|| elapsed_s * (100.0 - share) / share);
         let mut news = lock(&self.news);
         news.progress = Some(Progress { percent: share.min(99.9), ..progress.clone() });
         news.outputs.insert(output, progress);

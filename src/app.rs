@@ -1,0 +1,105 @@
+//! The only place that builds things, in the order they start; they stop in the reverse order.
+
+use crate::blobs::local::LocalBlobs;
+use crate::blobs::{Blobs, Staging};
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::Config;
+use crate::convert::Zygote;
+use crate::intake::Intake;
+use crate::sandbox::Zygotes;
+use crate::schedule::Scheduler;
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+use crate::worker::{Engine, Worker};
+use jiff::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The service without its edges.
+pub struct App {
+    pub intake: Arc<Intake>,
+    pub engine: Arc<Engine>,
+    pub clock: SharedClock,
+    worker: Worker,
+    stop: CancellationToken,
+    scheduler: Option<tokio::task::JoinHandle<()>>,
+    /// Only one process at a time works in a data folder.
+    _lock: std::fs::File,
+}
+
+impl App {
+    /// Opens the data folder, starts the zygotes, the pools of all queues and, for a service, the schedules.
+    pub async fn start(config: &Config, service: bool) -> Result<App, String> {
+        let queues = Arc::new(config.queues()?);
+        let data = &config.data_dir;
+        std::fs::create_dir_all(data).map_err(|e| format!("data_dir {}: {e}", data.display()))?;
+        let lock = lock(data)?;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).map_err(|e| e.to_string())?);
+        let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&data.join("blobs")).map_err(|e| e.to_string())?);
+        let staging = Staging::open(&data.join("staging")).map_err(|e| e.to_string())?;
+        recover(&*store, &staging, &*clock).await?;
+        let launcher = Arc::new(Zygotes::new("/proc/self/exe").map_err(|e| e.to_string())?);
+        let measured = launcher.measured(Zygote::Archive).await.map_err(|e| e.to_string())?;
+        if measured.level < config.sandbox.floor {
+            return Err(format!(
+                "the jail reaches level {} here, sandbox.floor asks for {}; see `millrace doctor`",
+                measured.level, config.sandbox.floor
+            ));
+        }
+        let engine = Arc::new(Engine {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            launcher,
+            staging: staging.clone(),
+            queues: queues.clone(),
+            clock: clock.clone(),
+            name: format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id()),
+            sandbox_level: measured.level,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        });
+        let names: Vec<String> = queues.names().map(str::to_owned).collect();
+        let worker = Worker::start(engine.clone(), &names);
+        let stop = CancellationToken::new();
+        let scheduler = match service {
+            true => {
+                let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
+                scheduler.install().await?;
+                Some(tokio::spawn(scheduler.run(stop.clone())))
+            }
+            false => None,
+        };
+        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
+        Ok(App { intake, engine, clock, worker, stop, scheduler, _lock: lock })
+    }
+
+    /// Stops submitting and leasing; what runs goes back to its queue.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Some(scheduler) = self.scheduler {
+            // It only waits; an error would be its own panic, logged already.
+            let _ = scheduler.await;
+        }
+        self.worker.drain().await;
+    }
+}
+
+fn lock(data: &Path) -> Result<std::fs::File, String> {
+    let file = std::fs::File::create(data.join("lock")).map_err(|e| format!("{}: {e}", data.display()))?;
+    let taken = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    taken.map_err(|_| format!("another process works in {}", data.display()))?;
+    Ok(file)
+}
+
+/// The lock is ours, so whatever an earlier process was at is over: its leases are taken back, its staging is removed.
+async fn recover(store: &dyn Store, staging: &Staging, clock: &dyn crate::clock::Clock) -> Result<(), String> {
+    let lost = store.reap(Timestamp::MAX, clock.now()).await.map_err(|e| e.to_string())?;
+    if !lost.is_empty() {
+        tracing::warn!(jobs = lost.len(), "jobs were running when the service last stopped; they are queued again");
+    }
+    for leftover in staging.list_stale(Timestamp::MAX).map_err(|e| e.to_string())? {
+        staging.remove(&leftover).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! The command line: one file per family of subcommands.
+
+mod convert;
+mod info;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// 0 done, 1 the conversion failed, 2 wrong usage or options, 3 cancelled, 4 timed out, 5 no server or no store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Cancelled = 3,
+    TimedOut = 4,
+    Unavailable = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Converts media: films, sound, pictures, documents and archives, each in its own jail.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Convert files here and now, without a server.
+    Convert(convert::Args),
+    /// What can be converted into what.
+    Formats(info::FormatsArgs),
+    /// Measure this host's jail.
+    Doctor {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script.
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration is valid, and what is wrong with it.
+    Check {
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Reads the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Convert(args) => convert::run(args),
+        Command::Formats(args) => info::formats(&args),
+        Command::Doctor { json } => info::doctor(json),
+        Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Exit::Done
+        }
+    }
+    .into()
+}
+
+/// Writes to standard output; a closed pipe is nobody's fault.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes a line to standard error.
+fn complain(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "millrace: {text}");
+}
+
+fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")).collect()
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

@@ -1,0 +1,77 @@
+//! Commands that only tell: formats, doctor, config check.
+
+use super::{Exit, complain, environment, print};
+use crate::config::Config;
+use crate::converters;
+use crate::format::Format;
+use crate::sandbox;
+use serde_json::json;
+use std::path::Path;
+
+#[derive(Debug, clap::Args)]
+pub struct FormatsArgs {
+    /// Only what this format can become.
+    #[arg(long)]
+    from: Option<String>,
+    /// Only what can become this format.
+    #[arg(long)]
+    to: Option<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line per source format and converter: what it can become.
+pub fn formats(args: &FormatsArgs) -> Exit {
+    let wanted = |name: &Option<String>| match name {
+        None => Ok(None),
+        Some(name) => Format::parse(name).map(Some).ok_or(name.clone()),
+    };
+    let (from, to) = match (wanted(&args.from), wanted(&args.to)) {
+        (Ok(from), Ok(to)) => (from, to),
+        (Err(name), _) | (_, Err(name)) => {
+            complain(format!("`{name}` is not a known format"));
+            return Exit::Usage;
+        }
+    };
+    let mut rows = Vec::new();
+    for source in Format::all().filter(|f| from.is_none_or(|from| from == *f)) {
+        let targets: Vec<&str> = converters::targets(source).into_iter().filter(|t| to.is_none_or(|to| to == *t)).map(Format::id).collect();
+        if !targets.is_empty() {
+            rows.push((source, targets));
+        }
+    }
+    if args.json {
+        let rows: Vec<_> = rows.iter().map(|(f, targets)| json!({"from": f, "family": f.family(), "name": f.name(), "to": targets})).collect();
+        print(&format!("{}\n", json!(rows)));
+    } else {
+        rows.iter().for_each(|(f, targets)| print(&format!("{:<9} {:<8} -> {}\n", f.family(), f.id(), targets.join(" "))));
+    }
+    Exit::Done
+}
+
+/// Measures the jail by doing, in throw-away children.
+pub fn doctor(json: bool) -> Exit {
+    let measured = sandbox::probe::measure();
+    if json {
+        print(&format!("{}\n", json!({"sandbox_level": measured.level, "facets": measured.facets})));
+        return Exit::Done;
+    }
+    print(&format!("sandbox level {} of 4\n", measured.level));
+    print(&format!("{:#?}\n", measured.facets));
+    Exit::Done
+}
+
+/// Reads the configuration and the queues as `serve` would.
+pub fn check_config(file: Option<&Path>) -> Exit {
+    let checked = Config::load(file, &environment()).and_then(|c| c.check_exposure().and_then(|()| c.queues()).map(|q| (c, q)));
+    match checked {
+        Ok((config, queues)) => {
+            print(&format!("ok: data in {}, listening on {}, {} queues\n", config.data_dir.display(), config.listen, queues.iter().count()));
+            Exit::Done
+        }
+        Err(error) => {
+            complain(error);
+            Exit::Usage
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The configuration: defaults, then the file, then `MILLRACE_SECTION_KEY` variables, then flags. Unknown keys are refused.
+
+use crate::queue::Queues;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    /// Loopback as shipped; any other address needs `auth.token`.
+    pub listen: SocketAddr,
+    /// Queue files on top of the shipped ones.
+    pub queues_dir: Option<PathBuf>,
+    /// IANA name, for the shipped schedules.
+    pub time_zone: String,
+    pub inputs: Inputs,
+    pub sandbox: Sandbox,
+    pub auth: Auth,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inputs {
+    /// Folders that `{"path": ...}` may read; empty: none.
+    pub roots: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sandbox {
+    /// The lowest level of the jail to start with, 0 to 4.
+    pub floor: u8,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// What clients send as `Authorization: Bearer`; at least 16 characters.
+    pub token: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: "millrace-data".into(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            queues_dir: None,
+            time_zone: "UTC".into(),
+            inputs: Inputs::default(),
+            sandbox: Sandbox::default(),
+            auth: Auth::default(),
+        }
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Sandbox { floor: 3 }
+    }
+}
+
+/// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
+const VARIABLES: [(&str, &[&str]); 7] = [
+    ("DATA_DIR", &["data_dir"]),
+    ("LISTEN", &["listen"]),
+    ("QUEUES_DIR", &["queues_dir"]),
+    ("TIME_ZONE", &["time_zone"]),
+    ("INPUTS_ROOTS", &["inputs", "roots"]),
+    ("SANDBOX_FLOOR", &["sandbox", "floor"]),
+    ("AUTH_TOKEN", &["auth", "token"]),
+];
+
+impl Config {
+    /// Reads the file, if one is given, with the environment on top. The error names the line or the variable.
+    pub fn load(file: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Config, String> {
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?,
+            None => String::new(),
+        };
+        let name = file.map_or_else(|| "configuration".into(), |p| p.display().to_string());
+        // Once for the line of a wrong key, then again with the variables on top.
+        toml::from_str::<Config>(&text).map_err(|e| format!("{name}: {e}"))?;
+        let mut table: toml::Table = text.parse().map_err(|e| format!("{name}: {e}"))?;
+        for (variable, path) in VARIABLES {
+            if let Some(value) = environment.get(&format!("MILLRACE_{variable}")) {
+                set(&mut table, path, value);
+            }
+        }
+        table.try_into().map_err(|e: toml::de::Error| format!("{name} with MILLRACE_ variables: {}", e.message())).and_then(Config::checked)
+    }
+
+    fn checked(self) -> Result<Config, String> {
+        if self.auth.token.as_ref().is_some_and(|t| t.len() < 16) {
+            return Err("auth.token must have at least 16 characters".into());
+        }
+        if self.sandbox.floor > 4 {
+            return Err("sandbox.floor must be 0 to 4".into());
+        }
+        if let Some(root) = self.inputs.roots.iter().find(|r| !r.is_absolute()) {
+            return Err(format!("inputs.roots: {} is not an absolute path", root.display()));
+        }
+        jiff::tz::TimeZone::get(&self.time_zone).map_err(|_| format!("time_zone: `{}` is not an IANA name", self.time_zone))?;
+        Ok(self)
+    }
+
+    /// Loopback needs no token; everything else does.
+    pub fn check_exposure(&self) -> Result<(), String> {
+        match self.listen.ip().is_loopback() || self.auth.token.is_some() {
+            true => Ok(()),
+            false => Err(format!("listening on {} needs auth.token (MILLRACE_AUTH_TOKEN)", self.listen)),
+        }
+    }
+
+    /// The shipped queues with the files of `queues_dir` on top.
+    pub fn queues(&self) -> Result<Queues, String> {
+        let mut files = Vec::new();
+        if let Some(folder) = &self.queues_dir {
+            let entries = std::fs::read_dir(folder).map_err(|e| format!("queues_dir {}: {e}", folder.display()))?;
+            for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "toml")) {
+                let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+                files.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text));
+            }
+            files.sort();
+        }
+        Queues::load(&files)
+    }
+}
+
+/// Numbers stay numbers, lists are separated by commas, all else is text.
+fn set(table: &mut toml::Table, path: &[&str], value: &str) {
+    let Some((key, sections)) = path.split_last() else { return };
+    let mut table = table;
+    for section in sections {
+        let inner = table.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        let Some(inner) = inner.as_table_mut() else { return };
+        table = inner;
+    }
+    let value = match *key {
+        "floor" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "roots" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
+        _ => toml::Value::String(value.into()),
+    };
+    table.insert((*key).into(), value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        Config::load(Some(file.path()), &variables.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect())
+    }
+
+    #[test]
+    fn variables_outrank_the_file() {
+        let config =
+            load("listen = \"127.0.0.1:1\"\n[sandbox]\nfloor = 2", &[("MILLRACE_LISTEN", "127.0.0.1:2"), ("MILLRACE_SANDBOX_FLOOR", "1")]).unwrap();
+        assert_eq!((config.listen.port(), config.sandbox.floor), (2, 1));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, word) in
+            [("lisen = 1", "lisen"), ("[sandbox]\nfloor = 9", "floor"), ("time_zone = \"Mars\"", "Mars"), ("[auth]\ntoken = \"x\"", "16")]
+        {
+            let error = load(text, &[]).unwrap_err();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+        assert!(load("a = 1\nlisen = 1", &[]).unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn the_world_needs_a_token() {
+        let mut config = Config { listen: "0.0.0.0:80".parse().unwrap(), ..Config::default() };
+        assert!(config.check_exposure().is_err());
+        config.auth.token = Some("0123456789abcdef".into());
+        assert!(config.check_exposure().is_ok());
+    }
+}

@@ -1,0 +1,275 @@
+//! Every transition of the store, and every fence around it.
+
+use super::on_every_store;
+use crate::support::records::{at, finish, lease_request, new_job, store_of};
+use millrace::failure::{Code, Failure};
+use millrace::job::{CancelMode, Lease, State, Upload};
+use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep};
+
+fn renewal(lease: Lease) -> Renewal {
+    Renewal { lease, progress: None, outputs: vec![], media: None, log: vec![] }
+}
+
+#[test]
+fn a_job_runs_from_queued_to_succeeded() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        let leased = store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        assert_eq!((leased.len(), leased[0].job.id, leased[0].job.attempt, leased[0].job.state), (1, id, 1, State::Running));
+        let lease = Lease { job: id, attempt: 1 };
+        assert!(store.is_live(lease).await.unwrap());
+        let job = store.finish(finish(lease, None, None), at(20)).await.unwrap().unwrap();
+        assert_eq!((job.state, job.finished_at, job.attempts[0].cause.as_deref()), (State::Succeeded, Some(at(20)), Some("succeeded")));
+        let kinds: Vec<String> = store.events(0, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
+        assert_eq!(kinds, ["queued", "started", "succeeded"]);
+    });
+}
+
+#[test]
+fn a_stale_worker_changes_nothing() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        let stale = Lease { job: id, attempt: 1 };
+        assert_eq!(store.reap(at(41), at(41)).await.unwrap(), [stale]);
+        store.lease(lease_request(1, 80), at(50)).await.unwrap();
+        let before = store.get(id).await.unwrap();
+        assert_eq!(before.job.attempt, 2);
+        assert_eq!(store.finish(finish(stale, None, None), at(60)).await.unwrap(), Err(LeaseLost));
+        assert_eq!(store.release(stale, vec![], at(60)).await.unwrap(), Err(LeaseLost));
+        assert_eq!(store.renew(vec![renewal(stale)], at(100), at(60)).await.unwrap(), [Renewed::Lost]);
+        assert_eq!(store.get(id).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn finishing_twice_is_refused() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        let lease = Lease { job: id, attempt: 1 };
+        assert!(store.finish(finish(lease, None, None), at(20)).await.unwrap().is_ok());
+        let failure = Failure::new(Code::Crashed, "x");
+        assert_eq!(store.finish(finish(lease, Some(failure), None), at(21)).await.unwrap(), Err(LeaseLost));
+        assert_eq!(store.get(id).await.unwrap().job.state, State::Succeeded);
+    });
+}
+
+#[test]
+fn better_priority_first_then_older() {
+    on_every_store(|store| async move {
+        let mut ids = Vec::new();
+        for (second, priority) in [(0, 5), (1, 9), (2, 5), (3, 0), (4, 9)] {
+            let mut new = new_job(second);
+            new.record.job.priority = priority;
+            ids.push(store_of(&store, new).await);
+        }
+        let leased = store.lease(lease_request(5, 40), at(10)).await.unwrap();
+        let order: Vec<_> = leased.iter().map(|r| ids.iter().position(|id| *id == r.job.id).unwrap()).collect();
+        assert_eq!(order, [1, 4, 0, 2, 3]);
+    });
+}
+
+#[test]
+fn what_is_not_due_waits() {
+    on_every_store(|store| async move {
+        let mut new = new_job(0);
+        new.record.job.run_at = at(100);
+        store_of(&store, new).await;
+        assert!(store.lease(lease_request(1, 90), at(99)).await.unwrap().is_empty());
+        assert_eq!(store.lease(lease_request(1, 190), at(100)).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn what_is_past_its_time_expires() {
+    on_every_store(|store| async move {
+        let mut new = new_job(0);
+        new.record.job.expires_at = Some(at(5));
+        let id = store_of(&store, new).await;
+        assert!(store.lease(lease_request(1, 90), at(6)).await.unwrap().is_empty());
+        let job = store.get(id).await.unwrap().job;
+        assert_eq!((job.state, job.error.map(|e| e.code)), (State::Failed, Some(Code::Expired)));
+    });
+}
+
+#[test]
+fn a_retry_waits_and_counts_a_failure() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        let failure = Failure::new(Code::Crashed, "x");
+        let job = store.finish(finish(Lease { job: id, attempt: 1 }, Some(failure), Some(at(50))), at(20)).await.unwrap().unwrap();
+        assert_eq!((job.state, job.failures, job.run_at), (State::Queued, 1, at(50)));
+        assert!(store.lease(lease_request(1, 90), at(49)).await.unwrap().is_empty());
+        assert_eq!(store.lease(lease_request(1, 90), at(50)).await.unwrap()[0].job.attempt, 2);
+    });
+}
+
+#[test]
+fn an_interruption_counts_nothing() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        store.release(Lease { job: id, attempt: 1 }, vec![], at(20)).await.unwrap().unwrap();
+        let job = store.get(id).await.unwrap().job;
+        assert_eq!((job.state, job.failures, job.recoveries), (State::Queued, 0, 0));
+        assert_eq!(job.attempts[0].cause.as_deref(), Some("interrupted"));
+    });
+}
+
+#[test]
+fn the_third_lost_lease_ends_the_job() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        for round in 0..3 {
+            let now = 100 * (round + 1);
+            assert_eq!(store.lease(lease_request(1, now + 30), at(now)).await.unwrap().len(), 1);
+            assert_eq!(store.reap(at(now + 31), at(now + 31)).await.unwrap().len(), 1);
+        }
+        let job = store.get(id).await.unwrap().job;
+        assert_eq!((job.state, job.recoveries, job.error.map(|e| e.code)), (State::Failed, 3, Some(Code::WorkerLost)));
+    });
+}
+
+#[test]
+fn a_heartbeat_brings_a_cancel_back() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        assert_eq!(store.cancel(id, CancelMode::Soft, at(11)).await.unwrap().state, State::Running);
+        store.cancel(id, CancelMode::Kill, at(12)).await.unwrap();
+        // A softer wish afterwards does not take the harder one back.
+        store.cancel(id, CancelMode::Soft, at(13)).await.unwrap();
+        let lease = Lease { job: id, attempt: 1 };
+        let renewed = store.renew(vec![renewal(lease)], at(60), at(20)).await.unwrap();
+        assert!(matches!(renewed[..], [Renewed::Held { cancel: Some(CancelMode::Kill), .. }]), "{renewed:?}");
+        assert!(store.reap(at(59), at(59)).await.unwrap().is_empty(), "the lease was extended");
+        let cancelled = Failure::new(Code::Cancelled, "x");
+        let job = store.finish(finish(lease, Some(cancelled), None), at(21)).await.unwrap().unwrap();
+        assert_eq!((job.state, job.failures), (State::Cancelled, 0));
+    });
+}
+
+#[test]
+fn a_queued_job_is_cancelled_at_once_and_can_be_retried() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        assert_eq!(store.cancel(id, CancelMode::Soft, at(1)).await.unwrap().state, State::Cancelled);
+        assert!(store.lease(lease_request(1, 40), at(10)).await.unwrap().is_empty());
+        let job = store.retry(id, at(20)).await.unwrap();
+        assert_eq!((job.state, job.error, job.finished_at), (State::Queued, None, None));
+        assert!(matches!(store.retry(id, at(21)).await, Err(StoreError::WrongState(State::Queued))));
+        assert_eq!(store.lease(lease_request(1, 60), at(22)).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn keys_find_the_job_they_stand_for() {
+    on_every_store(|store| async move {
+        let keyed = |digest: &str| NewJob { idempotency: Some(("key".into(), digest.into())), ..new_job(0) };
+        let first = store.insert(vec![keyed("a")], at(0)).await.unwrap();
+        let again = store.insert(vec![keyed("a")], at(1)).await.unwrap();
+        assert!(matches!(&again[..], [Inserted::Existing(job)] if job.id == first[0].job().id));
+        assert!(matches!(store.insert(vec![keyed("b")], at(2)).await, Err(StoreError::IdempotencyMismatch)));
+        let unique = || {
+            let mut new = new_job(3);
+            new.record.job.unique_key = Some("u".into());
+            new
+        };
+        let id = store_of(&store, unique()).await;
+        let twin = store.insert(vec![unique()], at(4)).await.unwrap();
+        assert!(matches!(&twin[..], [Inserted::Existing(job)] if job.id == id));
+        store.cancel(id, CancelMode::Soft, at(5)).await.unwrap();
+        let fresh = store.insert(vec![unique()], at(6)).await.unwrap();
+        assert!(matches!(&fresh[..], [Inserted::New(_)]), "an ended job frees its key");
+    });
+}
+
+#[test]
+fn a_paused_queue_yields_nothing() {
+    on_every_store(|store| async move {
+        store_of(&store, new_job(0)).await;
+        let pause = |paused| Tuning { paused: Some(paused), ..Tuning::default() };
+        store.tune("image", pause(true), at(1)).await.unwrap();
+        assert!(store.lease(lease_request(1, 40), at(10)).await.unwrap().is_empty());
+        let kept = store.tune("image", Tuning { concurrency: Some(7), ..Tuning::default() }, at(2)).await.unwrap();
+        assert_eq!((kept.paused, kept.concurrency), (Some(true), Some(7)));
+        store.tune("image", pause(false), at(3)).await.unwrap();
+        assert_eq!(store.lease(lease_request(1, 40), at(10)).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn counts_and_lists_follow_the_states() {
+    on_every_store(|store| async move {
+        let mut ids = Vec::new();
+        for second in 0..5 {
+            ids.push(store_of(&store, new_job(second)).await);
+        }
+        store.cancel(ids[0], CancelMode::Soft, at(6)).await.unwrap();
+        let counts = store.counts().await.unwrap();
+        assert_eq!((counts["image"][&State::Queued], counts["image"][&State::Cancelled]), (4, 1));
+        let list = |filter: Filter| store.list(Filter { limit: 2, ..filter });
+        let page: Vec<_> = list(Filter::default()).await.unwrap().iter().map(|j| j.id).collect();
+        assert_eq!(page, [ids[4], ids[3]]);
+        let next: Vec<_> = list(Filter { before: Some(ids[3]), ..Filter::default() }).await.unwrap().iter().map(|j| j.id).collect();
+        assert_eq!(next, [ids[2], ids[1]]);
+        let cancelled = list(Filter { state: Some(State::Cancelled), ..Filter::default() }).await.unwrap();
+        assert_eq!(cancelled.len(), 1);
+        assert_eq!(list(Filter { text: Some("pict".into()), ..Filter::default() }).await.unwrap().len(), 2);
+        assert!(list(Filter { text: Some("nothing\" OR *".into()), ..Filter::default() }).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_schedule_fires_once() {
+    on_every_store(|store| async move {
+        let schedule = Schedule {
+            name: "s".into(),
+            cron: "0 3 * * *".into(),
+            time_zone: "UTC".into(),
+            converter: "cleanup.purge-records".into(),
+            enabled: true,
+            last_fire: None,
+            next_fire: at(10),
+        };
+        store.put_schedule(schedule).await.unwrap();
+        assert!(store.fire("s", at(10), at(100), new_job(10), at(10)).await.unwrap());
+        assert!(!store.fire("s", at(10), at(100), new_job(10), at(11)).await.unwrap());
+        assert_eq!(store.list(Filter { limit: 10, ..Filter::default() }).await.unwrap().len(), 1);
+        assert_eq!(store.schedules().await.unwrap()[0].next_fire, at(100));
+    });
+}
+
+#[test]
+fn a_purge_spares_what_still_runs() {
+    on_every_store(|store| async move {
+        let upload = |id: &str| Upload {
+            id: id.into(),
+            name: "n".into(),
+            size_bytes: 1,
+            sha256: String::new(),
+            format: None,
+            created_at: at(0),
+            expires_at: at(5),
+        };
+        for id in ["used", "free"] {
+            store.put_upload(upload(id)).await.unwrap();
+        }
+        let mut running = new_job(0);
+        running.record.upload = Some("used".into());
+        let running = store_of(&store, running).await;
+        let ended = store_of(&store, new_job(1)).await;
+        store.cancel(ended, CancelMode::Soft, at(2)).await.unwrap();
+        store.lease(lease_request(1, 2000), at(3)).await.unwrap();
+        let before = [("image".to_owned(), at(1000))];
+        let policy = PurgePolicy { outputs_before: before.clone().into(), records_before: before.into(), limit: 10 };
+        let purged = store.purge(policy, at(1000)).await.unwrap();
+        assert_eq!((purged.records, purged.uploads, purged.blobs), (1, 1, vec!["uploads/free".to_owned()]));
+        assert!(store.get(running).await.is_ok() && store.upload("used").await.is_ok());
+        assert!(matches!(store.get(ended).await, Err(StoreError::NotFound(_))));
+        let keys = vec!["uploads/used".to_owned(), "uploads/free".to_owned(), format!("jobs/{running}/1/0"), format!("jobs/{ended}/1/0")];
+        assert_eq!(store.orphans(keys.clone()).await.unwrap(), [keys[1].clone(), keys[3].clone()]);
+    });
+}

@@ -1,0 +1,3 @@
+//! Random sequences of verbs against a model that is too simple to be wrong.
+
+mod store;

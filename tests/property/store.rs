@@ -1,0 +1,148 @@
+//! Two workers race for leases while jobs are submitted, cancelled, finished, lost and retried: the store and a list in
+//! memory must agree after every step.
+
+use crate::support::records::{at, finish, lease_request, new_job, store_of};
+use millrace::failure::{Code, Failure};
+use millrace::job::{CancelMode, JobId, Lease, State};
+use millrace::store::sqlite::SqliteStore;
+use millrace::store::{Jobs, Leases};
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Verb {
+    Insert { priority: u8 },
+    Lease { worker: usize },
+    Finish { worker: usize, outcome: u8 },
+    Release { worker: usize },
+    Cancel { pick: usize },
+    Retry { pick: usize },
+    Wait { seconds: i64 },
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        3 => (0u8..10).prop_map(|priority| Verb::Insert { priority }),
+        4 => (0usize..2).prop_map(|worker| Verb::Lease { worker }),
+        3 => (0usize..2, 0u8..3).prop_map(|(worker, outcome)| Verb::Finish { worker, outcome }),
+        1 => (0usize..2).prop_map(|worker| Verb::Release { worker }),
+        1 => (0usize..20).prop_map(|pick| Verb::Cancel { pick }),
+        1 => (0usize..20).prop_map(|pick| Verb::Retry { pick }),
+        2 => (1i64..25).prop_map(|seconds| Verb::Wait { seconds }),
+    ]
+}
+
+/// One job, as the model sees it.
+#[derive(Debug, Clone)]
+struct Modelled {
+    id: JobId,
+    state: State,
+    priority: u8,
+    run_at: i64,
+    attempt: u32,
+    lost: u32,
+    until: i64,
+    cancel: bool,
+}
+
+/// What a lease in a worker's hand is good for.
+fn held(jobs: &mut [Modelled], lease: Lease) -> Option<&mut Modelled> {
+    jobs.iter_mut().find(|j| j.id == lease.job && j.attempt == lease.attempt && j.state == State::Running)
+}
+
+async fn play(verbs: Vec<Verb>) {
+    let store = SqliteStore::in_memory().unwrap();
+    let (mut now, mut jobs): (i64, Vec<Modelled>) = (1000, Vec::new());
+    // The last lease each worker got; it may be stale by now, and is used all the same.
+    let mut hands: [Option<Lease>; 2] = [None, None];
+    for verb in verbs {
+        match verb {
+            Verb::Insert { priority } => {
+                let mut new = new_job(now);
+                new.record.job.priority = priority;
+                let id = store_of(&store, new).await;
+                jobs.push(Modelled { id, state: State::Queued, priority, run_at: now, attempt: 0, lost: 0, until: 0, cancel: false });
+            }
+            Verb::Lease { worker } => {
+                let due = (0..jobs.len()).filter(|i| jobs[*i].state == State::Queued && jobs[*i].run_at <= now);
+                let best = due.min_by_key(|i| (u8::MAX - jobs[*i].priority, jobs[*i].run_at, *i));
+                let leased = store.lease(lease_request(1, now + 30), at(now)).await.unwrap();
+                assert_eq!(leased.first().map(|r| r.job.id), best.map(|i| jobs[i].id));
+                if let Some(i) = best {
+                    let job = &mut jobs[i];
+                    (job.state, job.attempt, job.until) = (State::Running, job.attempt + 1, now + 30);
+                    hands[worker] = Some(Lease { job: job.id, attempt: job.attempt });
+                }
+            }
+            Verb::Finish { worker, outcome } => {
+                let Some(lease) = hands[worker] else { continue };
+                let failure = (outcome > 0).then(|| Failure::new(Code::Crashed, "x"));
+                let retry_at = (outcome == 2).then(|| at(now + 5));
+                let told = store.finish(finish(lease, failure, retry_at), at(now)).await.unwrap();
+                let model = held(&mut jobs, lease);
+                assert_eq!(told.is_ok(), model.is_some(), "a finish counts exactly while its lease holds");
+                if let Some(job) = model {
+                    (job.state, job.run_at) = match outcome {
+                        0 => (State::Succeeded, job.run_at),
+                        2 if job.cancel => (State::Cancelled, job.run_at),
+                        2 => (State::Queued, now + 5),
+                        _ => (State::Failed, job.run_at),
+                    };
+                    job.cancel &= job.state == State::Queued;
+                }
+            }
+            Verb::Release { worker } => {
+                let Some(lease) = hands[worker] else { continue };
+                let told = store.release(lease, vec![], at(now)).await.unwrap();
+                let model = held(&mut jobs, lease);
+                assert_eq!(told.is_ok(), model.is_some());
+                if let Some(job) = model {
+                    (job.state, job.run_at) = (if job.cancel { State::Cancelled } else { State::Queued }, now);
+                    job.cancel = false;
+                }
+            }
+            Verb::Cancel { pick } => {
+                let Some(job) = jobs.get_mut(pick) else { continue };
+                store.cancel(job.id, CancelMode::Soft, at(now)).await.unwrap();
+                match job.state {
+                    State::Queued => job.state = State::Cancelled,
+                    State::Running => job.cancel = true,
+                    _ => {}
+                }
+            }
+            Verb::Retry { pick } => {
+                let Some(job) = jobs.get_mut(pick) else { continue };
+                let possible = matches!(job.state, State::Failed | State::Cancelled);
+                assert_eq!(store.retry(job.id, at(now)).await.is_ok(), possible);
+                if possible {
+                    (job.state, job.run_at, job.lost, job.cancel) = (State::Queued, now, 0, false);
+                }
+            }
+            Verb::Wait { seconds } => {
+                now += seconds;
+                store.reap(at(now), at(now)).await.unwrap();
+                for job in jobs.iter_mut().filter(|j| j.state == State::Running && j.until < now) {
+                    job.lost += 1;
+                    job.state = match (job.lost, job.cancel) {
+                        (3.., _) => State::Failed,
+                        (_, true) => State::Cancelled,
+                        _ => State::Queued,
+                    };
+                    (job.run_at, job.cancel) = (now, false);
+                }
+            }
+        }
+        for job in &jobs {
+            let stored = store.get(job.id).await.unwrap().job;
+            assert_eq!((stored.state, stored.attempt, stored.recoveries), (job.state, job.attempt, job.lost));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #[test]
+    fn the_store_agrees_with_the_model(verbs in proptest::collection::vec(verb(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play(verbs));
+    }
+}

@@ -1,0 +1,3 @@
+//! The real binary on real files.
+
+mod convert;

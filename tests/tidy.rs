@@ -1,0 +1,104 @@
+//! The layer table of the house, held: a module imports only what its layer may.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
+const LAYERS: [(&str, u8); 19] = [
+    ("queue", 0),
+    ("job", 0),
+    ("failure", 0),
+    ("limits", 0),
+    ("format", 0),
+    ("progress", 0),
+    ("store", 1),
+    ("blobs", 1),
+    ("convert", 1),
+    ("sandbox", 1),
+    ("clock", 1),
+    ("converters", 2),
+    ("intake", 3),
+    ("worker", 3),
+    ("schedule", 3),
+    ("cleanup", 3),
+    ("http", 4),
+    ("config", 5),
+    ("app", 5),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Module names after `crate::` in this file, with what follows them.
+fn imports(text: &str) -> Vec<(String, String)> {
+    let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .map(|rest| {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            (rest[..end].to_owned(), rest[end..].to_owned())
+        })
+        .collect()
+}
+
+fn may_import(from: &str, from_layer: u8, to: &str, to_layer: u8, rest: &str) -> bool {
+    let keeper = ["::sqlite", "::local"].iter().any(|k| rest.starts_with(k));
+    match from_layer {
+        0 => to_layer == 0,
+        1 => to_layer == 0 || to == from || (from == "sandbox" && to == "convert"),
+        2 => to_layer == 0 || to == "convert" || to == from,
+        3 => !keeper && (to_layer <= 1 || to_layer == 3 || to == "converters"),
+        4 => !keeper && to_layer <= 4,
+        _ => true,
+    }
+}
+
+#[test]
+fn every_module_keeps_to_its_layer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let layers: BTreeMap<&str, u8> = LAYERS.into();
+    let (mut files, mut breaches, mut seen) = (Vec::new(), Vec::new(), 0);
+    sources(&root, &mut files);
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+        let module = relative.split(['/', '.']).next().unwrap();
+        let Some(layer) = layers.get(module) else { continue };
+        for (to, rest) in imports(&std::fs::read_to_string(&file).unwrap()) {
+            let Some(to_layer) = layers.get(to.as_str()) else { continue };
+            seen += 1;
+            if !may_import(module, *layer, &to, *to_layer, &rest) {
+                breaches.push(format!("{relative} imports {to}{rest}"));
+            }
+        }
+    }
+    assert!(seen > 100, "the imports were read");
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn the_table_sees_a_breach() {
+    assert!(!may_import("job", 0, "store", 1, ""));
+    assert!(!may_import("worker", 3, "store", 1, "::sqlite::SqliteStore"));
+    assert!(!may_import("converters", 2, "sandbox", 1, ""));
+    assert!(may_import("worker", 3, "store", 1, "::Store"));
+}
+
+#[test]
+fn words_and_converters_know_no_runtime() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root.join("converters"), &mut files);
+    files.extend(["job.rs", "failure.rs", "limits.rs", "format.rs", "progress.rs", "queue.rs", "convert.rs"].map(|f| root.join(f)));
+    assert!(files.len() > 20, "the files were found");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("tokio::"), "{} uses tokio", file.display());
+    }
+}
