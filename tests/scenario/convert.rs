@@ -93,7 +93,7 @@ fn bad_files_end_with_a_clear_word_and_no_output() {
 #[test]
 fn a_wrong_option_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let done = convert(folder.path(), &[&good("image/png"), &path(&folder, "out.webp"), "-o", "quality=900"]);
+    let done = convert(folder.path(), &[&good("image/png"), &path(&folder, "out.webp"), "-o", "quality=101"]);
     assert_eq!(done.status.code(), Some(2));
     assert!(complaint(&done).contains("options.quality") && complaint(&done).contains("1 to 100"), "{}", complaint(&done));
 }
