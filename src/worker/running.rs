@@ -6,10 +6,11 @@ use crate::progress::Progress;
 use crate::store::Renewal;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// Why an attempt is being ended from outside. The first one wins.
+/// Why an attempt is being ended from outside. The first one wins, but for a soft time limit that was not heeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     Cancelled,
@@ -23,7 +24,7 @@ pub enum Cause {
 /// One attempt under way.
 pub struct RunningAttempt {
     pub lease: Lease,
-    cause: OnceLock<Cause>,
+    cause: Mutex<Option<Cause>>,
     /// Asks the converter to stop.
     pub stop: CancellationToken,
     /// Kills the child.
@@ -50,7 +51,7 @@ impl RunningAttempt {
     pub fn new(lease: Lease, soft_ms: u64, hard_ms: u64) -> Arc<Self> {
         Arc::new(RunningAttempt {
             lease,
-            cause: OnceLock::new(),
+            cause: Mutex::default(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             news: Mutex::default(),
@@ -60,7 +61,11 @@ impl RunningAttempt {
 
     /// Ends the attempt for `cause`, unless it is being ended for another one already.
     pub fn end(&self, cause: Cause) {
-        let _ = self.cause.set(cause);
+        let mut first = lock(&self.cause);
+        if first.is_none() || (*first, cause) == (Some(Cause::SoftTimeLimit), Cause::HardTimeLimit) {
+            *first = Some(cause);
+        }
+        drop(first);
         match cause {
             Cause::Cancelled | Cause::SoftTimeLimit | Cause::Interrupted => self.stop.cancel(),
             Cause::HardTimeLimit | Cause::Stalled | Cause::LeaseLost => self.kill.cancel(),
@@ -75,7 +80,7 @@ impl RunningAttempt {
     }
 
     pub fn cause(&self) -> Option<Cause> {
-        self.cause.get().copied()
+        *lock(&self.cause)
     }
 
     /// Soft and hard budget in milliseconds.
@@ -127,24 +132,31 @@ impl RunningAttempt {
 
 /// Every attempt under way.
 #[derive(Default)]
-pub struct Running(Mutex<HashMap<Lease, Arc<RunningAttempt>>>);
+pub struct Running {
+    attempts: Mutex<HashMap<Lease, Arc<RunningAttempt>>>,
+    /// Set once: an attempt that begins after the drain has begun is interrupted too.
+    draining: AtomicBool,
+}
 
 impl Running {
     pub fn add(self: &Arc<Self>, attempt: Arc<RunningAttempt>) -> Enrolled {
-        lock(&self.0).insert(attempt.lease, attempt.clone());
+        lock(&self.attempts).insert(attempt.lease, attempt.clone());
+        if self.draining.load(Ordering::SeqCst) {
+            attempt.end(Cause::Interrupted);
+        }
         Enrolled { all: self.clone(), lease: attempt.lease }
     }
 
     pub fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        lock(&self.attempts).is_empty()
     }
 
     pub fn get(&self, lease: Lease) -> Option<Arc<RunningAttempt>> {
-        lock(&self.0).get(&lease).cloned()
+        lock(&self.attempts).get(&lease).cloned()
     }
 
     fn all(&self) -> Vec<Arc<RunningAttempt>> {
-        lock(&self.0).values().cloned().collect()
+        lock(&self.attempts).values().cloned().collect()
     }
 
     /// Renewals for attempts with news, or for all.
@@ -154,6 +166,7 @@ impl Running {
     }
 
     pub fn interrupt(&self) {
+        self.draining.store(true, Ordering::SeqCst);
         self.all().iter().for_each(|a| a.end(Cause::Interrupted));
     }
 
@@ -170,7 +183,7 @@ pub struct Enrolled {
 
 impl Drop for Enrolled {
     fn drop(&mut self) {
-        lock(&self.all.0).remove(&self.lease);
+        lock(&self.all.attempts).remove(&self.lease);
     }
 }
 

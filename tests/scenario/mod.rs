@@ -1,3 +1,4 @@
 //! The real binary on real files.
 
+mod attempts;
 mod convert;

@@ -3,3 +3,4 @@
 pub mod direct;
 pub mod jailed;
 pub mod records;
+pub mod service;

@@ -1,0 +1,99 @@
+//! The service without its edges, in this process: real store, real zygotes, real jail. Its end asserts that nothing is left.
+
+use jiff::Timestamp;
+use millrace::blobs::local::LocalBlobs;
+use millrace::blobs::{Blobs, Staging};
+use millrace::clock::SystemClock;
+use millrace::format::Format;
+use millrace::intake::{InputRef, Intake, Request};
+use millrace::job::{Job, JobId, State};
+use millrace::queue::Queues;
+use millrace::sandbox::Zygotes;
+use millrace::store::Store;
+use millrace::store::sqlite::SqliteStore;
+use millrace::worker::{Engine, Worker};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than anything a test waits for.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub struct Service {
+    pub intake: Arc<Intake>,
+    pub engine: Arc<Engine>,
+    worker: Option<Worker>,
+    folder: tempfile::TempDir,
+}
+
+impl Service {
+    /// A service whose archive queue is set to `archive` (TOML on top of the shipped file).
+    pub fn start(archive: &str) -> Service {
+        let folder = tempfile::tempdir().unwrap();
+        let queues = Arc::new(Queues::load(&[("archive".into(), archive.into())]).unwrap());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("test.db")).unwrap());
+        let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
+        let staging = Staging::open(&folder.path().join("staging")).unwrap();
+        let intake =
+            Arc::new(Intake { store: store.clone(), blobs: blobs.clone(), staging: staging.clone(), queues: queues.clone(), input_roots: vec![] });
+        let launcher = Arc::new(Zygotes::new(env!("CARGO_BIN_EXE_millrace")).unwrap());
+        let engine =
+            Engine { store, blobs, launcher, staging, queues, clock: Arc::new(SystemClock), name: "test".into(), sandbox_level: 3, threads: 2 };
+        let engine = Arc::new(engine);
+        let worker = Some(Worker::start(engine.clone(), &["archive".into(), "cleanup".into()]));
+        Service { intake, engine, worker, folder }
+    }
+
+    /// Submits an attack file, or a no-op for plain text, with changes to the request.
+    pub async fn submit(&self, name: &str, text: &str, change: impl FnOnce(&mut Request)) -> JobId {
+        let now = Timestamp::now();
+        let upload = self.intake.receive(name, text.as_bytes(), now).await.unwrap();
+        let mut request = Request::new(InputRef::Upload(upload.id), Format::parse("noop"));
+        change(&mut request);
+        self.intake.submit(request, None, now).await.unwrap().job().id
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.intake.store.get(id).await.unwrap().job
+    }
+
+    /// Waits, with a deadline, until the job satisfies `wanted`.
+    pub async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+        let mut notices = self.intake.store.notices();
+        let wait = async {
+            loop {
+                let job = self.job(id).await;
+                if wanted(&job) {
+                    return job;
+                }
+                // A lost notice costs one look.
+                let _ = tokio::time::timeout(Duration::from_secs(1), notices.recv()).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await.expect("the job gets there in time")
+    }
+
+    pub async fn ended(&self, id: JobId) -> Job {
+        self.until(id, |job| job.state.is_terminal()).await
+    }
+
+    /// Drains the worker and keeps the store: what a restart would find.
+    pub async fn drain(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.drain().await;
+        }
+    }
+
+    pub fn resume(&mut self) {
+        self.worker = Some(Worker::start(self.engine.clone(), &["archive".into(), "cleanup".into()]));
+    }
+
+    /// Stops the service; nothing may be running or staged any more.
+    pub async fn stop(mut self) {
+        self.drain().await;
+        let counts = self.intake.store.counts().await.unwrap();
+        let running: u64 = counts.values().filter_map(|states| states.get(&State::Running)).sum();
+        assert_eq!(running, 0, "jobs still run: {counts:?}");
+        assert_eq!(self.engine.staging.count().unwrap(), 0, "staging folders are left");
+        assert!(self.folder.path().exists());
+    }
+}
