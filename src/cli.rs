@@ -2,6 +2,7 @@
 
 mod convert;
 mod info;
+mod serve;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Convert files here and now, without a server.
     Convert(convert::Args),
+    /// Run everything in one process: API, schedules and pools.
+    Serve(serve::Args),
     /// What can be converted into what.
     Formats(info::FormatsArgs),
     /// Measure this host's jail.
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Convert(args) => convert::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Formats(args) => info::formats(&args),
         Command::Doctor { json } => info::doctor(json),
         Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),

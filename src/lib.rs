@@ -24,6 +24,7 @@ pub mod convert;
 pub mod converters;
 pub mod failure;
 pub mod format;
+pub mod http;
 pub mod intake;
 pub mod job;
 pub mod limits;

@@ -1,0 +1,65 @@
+//! `millrace serve`: everything in one process, until SIGTERM or Ctrl-C.
+
+use super::{Exit, complain, environment, runtime};
+use crate::app::App;
+use crate::config::Config;
+use crate::http;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Loopback unless a token is configured.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+}
+
+pub fn run(args: Args) -> Exit {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let config = Config::load(args.config.as_deref(), &environment()).map(|c| Config {
+        listen: args.listen.unwrap_or(c.listen),
+        data_dir: args.data_dir.unwrap_or(c.data_dir.clone()),
+        ..c
+    });
+    let config = match config.and_then(|c| c.check_exposure().map(|()| c)) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(error);
+            return Exit::Usage;
+        }
+    };
+    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(serve(config))) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(error);
+            Exit::Unavailable
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let app = App::start(&config, true).await?;
+    let service = Arc::new(http::Service { intake: app.intake.clone(), clock: app.clock.clone(), token: config.auth.token.clone() });
+    tracing::info!("millrace is at http://{address}/");
+    let server = tokio::spawn(std::future::IntoFuture::into_future(axum::serve(listener, http::router(service))));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: running jobs go back to their queues");
+    app.stop().await;
+    server.abort();
+    Ok(())
+}

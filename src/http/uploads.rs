@@ -1,0 +1,71 @@
+//! Bytes on their way in: streamed, counted, never held in memory.
+
+use super::Shared;
+use super::problem::Problem;
+use crate::failure::{Refusal, RefusalKind};
+use crate::job::Upload;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::http::{StatusCode, header};
+use futures::TryStreamExt;
+use serde::Deserialize;
+use tokio_util::io::StreamReader;
+
+#[derive(Debug, Deserialize)]
+pub struct Name {
+    /// The file's name, for a raw body.
+    name: Option<String>,
+}
+
+pub async fn receive(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<(StatusCode, Json<Upload>), Problem> {
+    if !is_multipart(&request) {
+        let upload = raw(&service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await?;
+        return Ok((StatusCode::CREATED, Json(upload)));
+    }
+    let (upload, _) = multipart(&service, request).await?;
+    let missing = || Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file");
+    Ok((StatusCode::CREATED, Json(upload.ok_or_else(missing)?)))
+}
+
+pub fn is_multipart(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    kind.starts_with("multipart/form-data")
+}
+
+pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
+    let bytes = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
+    Ok(service.intake.receive(name, bytes, service.clock.now()).await?)
+}
+
+/// Reads the parts `file` (kept as an upload) and `job` (its text, at most 1 MiB).
+pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upload>, Option<String>), Problem> {
+    let broken = |e: String| Refusal::new(RefusalKind::InvalidRequest, "The multipart body cannot be read.").given(e);
+    let mut parts = Multipart::from_request(request, service).await.map_err(|e| broken(e.to_string()))?;
+    let (mut upload, mut job) = (None, None);
+    while let Some(mut part) = parts.next_field().await.map_err(|e| broken(e.to_string()))? {
+        match part.name() {
+            Some("file") => {
+                let name = part.file_name().unwrap_or("upload").to_owned();
+                let bytes = StreamReader::new(part.map_err(std::io::Error::other));
+                upload = Some(service.intake.receive(&name, bytes, service.clock.now()).await?);
+            }
+            Some("job") => {
+                let mut text = Vec::new();
+                while let Some(chunk) = part.chunk().await.map_err(|e| broken(e.to_string()))? {
+                    text.extend_from_slice(&chunk);
+                    if text.len() > super::JSON_MAX_BYTES {
+                        return Err(Refusal::new(RefusalKind::TooLarge, "The part `job` is larger than 1 MiB.").field("job").into());
+                    }
+                }
+                job = Some(String::from_utf8_lossy(&text).into_owned());
+            }
+            _ => {
+                return Err(Refusal::new(RefusalKind::InvalidRequest, "Only the parts `file` and `job` are known.")
+                    .given(part.name().unwrap_or(""))
+                    .into());
+            }
+        }
+    }
+    Ok((upload, job))
+}
