@@ -70,7 +70,8 @@ fn every_pair_converts() {
                 assert_eq!(stream(&after, "audio").is_some(), sounding, "{about}");
                 assert_eq!(size(&after), size(&before), "{about}");
                 let (a, b) = (duration_s(&before), duration_s(&after));
-                assert!((a - b).abs() < 0.2, "{about}: {a} s became {b} s");
+                // A frame of sound at 8 kHz, as in the 3gp, lasts 0.128 s; there is one of padding at either end.
+                assert!((a - b).abs() < if *from == "3gp" { 0.3 } else { 0.12 }, "{about}: {a} s became {b} s");
             }
         }
     }
@@ -118,7 +119,8 @@ fn options_do_what_they_say() {
     assert_eq!((sound["channels"].as_u64(), sound["sample_rate"].as_str()), (Some(2), Some("22050")));
     let bytes = |options: Value| std::fs::metadata(run.file(&good("mp4"), "mp4", options).unwrap()).unwrap().len();
     assert!(bytes(json!({"video": {"crf": 45}})) * 2 < bytes(json!({"video": {"crf": 18}})));
-    assert!(bytes(json!({"video": {"bitrate": "50k"}})) * 2 < bytes(json!({"video": {"bitrate": "900k"}})));
+    let silent = |bitrate: &str| json!({"video": {"bitrate": bitrate}, "audio": {"codec": "none"}});
+    assert!(bytes(silent("40k")) * 3 < bytes(silent("600k")) * 2);
     let front = std::fs::read(run.file(&good("mp4"), "mp4", json!({})).unwrap()).unwrap();
     let at = |bytes: &[u8], name: &[u8]| bytes.windows(4).position(|w| w == name).unwrap();
     assert!(at(&front, b"moov") < at(&front, b"mdat"), "the index is in front");
@@ -164,7 +166,9 @@ fn wrong_options_are_named() {
 #[test]
 fn what_fits_is_copied() {
     let run = Run::new();
-    for (from, to) in [("mp4", "mp4"), ("mp4", "mkv"), ("mkv", "mp4"), ("mov", "mp4"), ("mp4", "mov"), ("webm", "mkv"), ("webm", "webm"), ("ogv", "ogv")] {
+    for (from, to) in
+        [("mp4", "mp4"), ("mp4", "mkv"), ("mkv", "mp4"), ("mov", "mp4"), ("mp4", "mov"), ("webm", "mkv"), ("webm", "webm"), ("ogv", "ogv")]
+    {
         let file = run.file(&good(from), to, json!({})).unwrap();
         for kind in ["v", "a"] {
             assert_eq!(packets(&file, kind), packets(&good(from), kind), "{kind} of {from} to {to}");
@@ -272,8 +276,12 @@ fn irregular_frames_keep_their_times() {
     let run = Run::new();
     let source = fixture("video/mkv/odd/vfr.mkv");
     let times = |file: &Path| -> Vec<i64> {
-        let text = tool("ffprobe", &["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0", &file.to_string_lossy()]);
-        text.lines().map(|l| (l.trim_end_matches(',').parse::<f64>().unwrap() * 1000.0).round() as i64).collect()
+        let text =
+            tool("ffprobe", &["-v", "error", "-select_streams", "v", "-show_entries", "frame=pts_time", "-of", "csv=p=0", &file.to_string_lossy()]);
+        text.lines()
+            .filter(|l| !l.trim_matches(',').is_empty())
+            .map(|l| (l.trim_end_matches(',').parse::<f64>().unwrap() * 1000.0).round() as i64)
+            .collect()
     };
     let file = run.file(&source, "mp4", json!({"copy": "never", "video": {"preset": "ultrafast"}})).unwrap();
     let (before, after) = (times(&source), times(&file));
@@ -353,7 +361,8 @@ fn fates_are_as_the_manifest_says() {
     }
     assert!(broken >= 15, "{broken}");
     let run = Run::new();
-    let (produced, _) = run.convert(&fixture("video/mp4/odd/damaged.mp4"), "mp4", json!({"copy": "never", "video": {"preset": "ultrafast"}})).unwrap();
+    let (produced, _) =
+        run.convert(&fixture("video/mp4/odd/damaged.mp4"), "mp4", json!({"copy": "never", "video": {"preset": "ultrafast"}})).unwrap();
     let (cut, _) = run.convert(&fixture("video/mp4/odd/breaks_off.mp4"), "mp4", fast()).unwrap();
     assert!(cut.warnings.iter().any(|w| w.contains("breaks off")), "{:?}", cut.warnings);
     assert!(produced.warnings.len() <= 1, "{:?}", produced.warnings);

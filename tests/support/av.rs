@@ -35,7 +35,10 @@ pub fn packets(file: &Path, kind: &str) -> String {
 
 /// How many frames, or samples per channel, a decoder makes of the file.
 pub fn frames(file: &Path) -> usize {
-    tool("ffmpeg", &["-v", "error", "-i", &file.to_string_lossy(), "-map", "0:v:0", "-f", "framecrc", "-"]).lines().filter(|l| !l.starts_with('#')).count()
+    tool("ffmpeg", &["-v", "error", "-i", &file.to_string_lossy(), "-map", "0:v:0", "-f", "framecrc", "-"])
+        .lines()
+        .filter(|l| !l.starts_with('#'))
+        .count()
 }
 
 pub fn samples(file: &Path) -> usize {
@@ -54,8 +57,11 @@ pub fn colour(file: &Path, second: f64, x: f64, y: f64) -> [i32; 3] {
     if second > 0.0 {
         ffmpeg.args(["-ss", &second.to_string()]);
     }
-    let raw =
-        ffmpeg.args(["-i", &file.to_string_lossy(), "-vf", &crop, "-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]).output().unwrap().stdout;
+    let raw = ffmpeg
+        .args(["-i", &file.to_string_lossy(), "-vf", &crop, "-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"])
+        .output()
+        .unwrap()
+        .stdout;
     assert_eq!(raw.len(), 3, "{}", file.display());
     std::array::from_fn(|i| i32::from(raw[i]))
 }

@@ -1,12 +1,12 @@
 //! `audio.transcode`: the sound of a song or a film.
 
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::containers::container;
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::open;
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::units::Bitrate;
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use schemars::JsonSchema;
@@ -63,8 +63,8 @@ impl Converter for Transcode {
         summary: "Converts, mixes and cuts sound, and takes it out of films.",
         pairs: &[(
             &[
-                "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka", "mp4", "mov", "mkv", "webm", "avi",
-                "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
+                "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka", "mp4", "mov", "mkv", "webm",
+                "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
             ],
             &["mp3", "m4a", "opus", "ogg", "flac", "wav"],
         )],
@@ -95,8 +95,8 @@ impl Converter for Transcode {
             faststart: options.faststart.unwrap_or(true),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
-        // A frame of the slowest codec, and what containers round to.
-        let tolerance = 150 + made.duration_us as u64 / 1_000_000;
+        // What encoders put before and after, which not every container can say, and what containers round to.
+        let tolerance = 100 + 3_000_000 / u64::from(made.sound_rate.max(8000)) + made.duration_us as u64 / 1_000_000;
         let expect = Expect { duration_ms: Some(made.duration_us as u64 / 1000), duration_tolerance_ms: tolerance, ..Expect::default() };
         let mut produced = Produced::single(output, expect);
         produced.warnings = made.warnings;

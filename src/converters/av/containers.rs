@@ -21,6 +21,8 @@ pub struct Container {
     /// Every frame lasts as long as every other.
     pub constant_rate: bool,
     pub chapters: bool,
+    /// Cannot say how much silence an encoder puts in front: at this many samples a second nobody notices.
+    pub least_rate: u32,
 }
 
 use AudioCodec::{Aac, Ac3, Alac, Flac, Mp2, Mp3, Opus, Pcm, Vorbis};
@@ -38,6 +40,7 @@ const PLAIN: Container = Container {
     tracks: false,
     constant_rate: false,
     chapters: false,
+    least_rate: 0,
 };
 
 pub static CONTAINERS: &[Container] = &[
@@ -99,10 +102,20 @@ pub static CONTAINERS: &[Container] = &[
         encode_video: &[Mpeg4, H264],
         encode_audio: &[Mp3, Ac3, Pcm, Aac],
         constant_rate: true,
+        least_rate: 32000,
         ..PLAIN
     },
     Container { id: "gif", muxer: "gif", encode_video: &[Gif], constant_rate: true, ..PLAIN },
-    Container { id: "flv", muxer: "flv", video: &["h264"], audio: &["aac", "mp3"], encode_video: &[H264], encode_audio: &[Aac, Mp3], ..PLAIN },
+    Container {
+        id: "flv",
+        muxer: "flv",
+        video: &["h264"],
+        audio: &["aac", "mp3"],
+        encode_video: &[H264],
+        encode_audio: &[Aac, Mp3],
+        least_rate: 32000,
+        ..PLAIN
+    },
     Container {
         id: "ts",
         muxer: "mpegts",
@@ -111,6 +124,7 @@ pub static CONTAINERS: &[Container] = &[
         encode_video: &[H264, Hevc, Mpeg2],
         encode_audio: &[Aac, Mp3, Mp2, Ac3],
         tracks: true,
+        least_rate: 32000,
         ..PLAIN
     },
     Container {
@@ -121,6 +135,7 @@ pub static CONTAINERS: &[Container] = &[
         encode_video: &[Mpeg2],
         encode_audio: &[Mp2, Ac3],
         constant_rate: true,
+        least_rate: 32000,
         ..PLAIN
     },
     Container {

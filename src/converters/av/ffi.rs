@@ -105,6 +105,12 @@ pub fn times(input: &Input) -> (Option<i64>, Option<i64>, bool) {
     }
 }
 
+/// Goes back to the first byte, for formats without an index.
+pub fn rewind(input: &mut Input) -> bool {
+    // SAFETY: the context is owned.
+    unsafe { ffi::av_seek_frame(input.as_mut_ptr(), -1, 0, ffi::AVSEEK_FLAG_BYTE as c_int) >= 0 }
+}
+
 /// The headers' view of stream `index`.
 pub fn facts(input: &Input, index: usize) -> Option<Facts> {
     let stream = input.stream(index)?;
@@ -152,7 +158,10 @@ pub fn facts(input: &Input, index: usize) -> Option<Facts> {
             matrix: matrix(raw),
             sample_rate: (*par).sample_rate.max(0) as u32,
             channels: (*par).ch_layout.nb_channels.max(0) as u32,
-            bits: (*par).bits_per_raw_sample.max((*par).bits_per_coded_sample).max(0) as u32,
+            bits: match (text(ffi::avcodec_get_name((*par).codec_id)), (*par).bits_per_raw_sample) {
+                (codec, 0) if codec.starts_with("pcm_") => (*par).bits_per_coded_sample.max(0) as u32,
+                (_, raw) => raw.max(0) as u32,
+            },
             tags: pairs((*raw).metadata),
         })
     }

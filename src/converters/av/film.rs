@@ -34,6 +34,8 @@ pub struct Made {
     /// As displayed.
     pub size: Option<(u32, u32)>,
     pub rate: Option<f64>,
+    /// Samples a second of encoded sound; 0 without.
+    pub sound_rate: u32,
     pub warnings: Vec<String>,
 }
 
@@ -57,7 +59,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us };
     let mut mux = Mux::create(ctx, order.container, path, order.metadata)?;
     let mut size = None;
-    let mut rate = None;
+    let (mut rate, mut sound_rate) = (None, 0);
     let mut lanes: Vec<Option<Lane>> = (0..source.streams.len()).map(|_| None).collect();
     for planned in &order.streams {
         let from = &source.streams[planned.index];
@@ -84,8 +86,11 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
                 Lane::Video(Box::new(VideoLane::new(ctx, source, from, look, order.video, window, &mut mux, tag)?))
             }
             Fate::Audio(codec) => {
-                let tone = Tone::plan(from, *codec, order.audio, order.quality);
-                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, window, &mut mux)?))
+                let tone = Tone::plan(from, *codec, order.audio, order.quality, order.container.least_rate);
+                sound_rate = sound_rate.max(tone.rate);
+                let end = source.sound_end_us(planned.index).map(|end| end - start_us).filter(|end| *end > 0);
+                let length_us = [window.length_us, end].into_iter().flatten().min();
+                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, Window { length_us, ..window }, &mut mux)?))
             }
         };
         lanes[planned.index] = Some(lane);
@@ -108,9 +113,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     fault::flush_words(ctx);
     let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
     let tallies: Vec<&Tally> = lanes.iter().flatten().map(Lane::tally).collect();
-    let warnings = judge(ctx, &tallies, expected)?;
+    let mut warnings = source.notes.clone();
+    warnings.extend(judge(ctx, &tallies, expected)?);
     let duration_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
-    Ok(Made { duration_us, size, rate, warnings })
+    Ok(Made { duration_us, size, rate, sound_rate, warnings })
 }
 
 /// Moves every packet of the wanted streams into its lane.
@@ -167,7 +173,7 @@ fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<
             let message = format!("The file breaks off at {} of {}.", fault::clock(end_us), fault::clock(expected));
             return Err(Failure::corrupt(message).stage("decode"));
         }
-        if expected - end_us > SECOND_US / 2 && end_us < expected / 100 * 97 {
+        if expected - end_us > SECOND_US / 8 && end_us < expected / 100 * 97 {
             warnings.push(format!("The file breaks off at {} of {}; what is there was kept.", fault::clock(end_us), fault::clock(expected)));
         }
     }

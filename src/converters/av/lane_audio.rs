@@ -27,9 +27,9 @@ pub struct Tone {
 }
 
 impl Tone {
-    pub fn plan(from: &Facts, codec: AudioCodec, options: &AudioOptions, quality: Option<u8>) -> Tone {
+    pub fn plan(from: &Facts, codec: AudioCodec, options: &AudioOptions, quality: Option<u8>, least_rate: u32) -> Tone {
         let channels = codec.channels(options.channels.map_or(from.channels, u32::from));
-        let rate = codec.rate(options.sample_rate.unwrap_or(from.sample_rate));
+        let rate = codec.rate(options.sample_rate.unwrap_or(from.sample_rate.max(least_rate)));
         let own_quality = quality.filter(|_| options.bitrate.is_none() && matches!(codec, AudioCodec::Mp3 | AudioCodec::Vorbis | AudioCodec::Flac));
         let usual = codec.bitrate(channels, rate);
         let bitrate = match (options.bitrate, quality) {

@@ -181,12 +181,7 @@ impl VideoLane {
         if !self.done && self.decoder.send_eof().is_ok() {
             self.decoded(ctx, mux)?;
         }
-        if let Some((graph, _)) = &mut self.graph {
-            if let Some(mut source) = graph.get("in") {
-                let _ = source.source().flush();
-            }
-            self.filtered(ctx, mux)?;
-        }
+        self.drain_graph(ctx, mux)?;
         if self.last.is_some() {
             self.encoder.send_eof().map_err(|e| fault::encoding(ctx, e))?;
             self.encoded(ctx, mux)?;
@@ -227,16 +222,22 @@ impl VideoLane {
         }
     }
 
+    /// Tells the filters when the last frame ends and takes what they still hold.
+    fn drain_graph(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
+        if let Some((graph, _)) = &mut self.graph
+            && let Some(mut source) = graph.get("in")
+        {
+            let end = self.tally.end_us.rescale((1, 1_000_000), self.clock);
+            let _ = source.source().close(end);
+        }
+        self.filtered(ctx, mux)
+    }
+
     fn filter(&mut self, ctx: &Ctx, frame: &frame::Video, mux: &mut Mux) -> Result<(), Failure> {
         let shape = (frame.width(), frame.height(), frame.format());
         if self.graph.as_ref().is_some_and(|(_, old)| *old != shape) {
             // The film changes its size on the way: what the old graph still holds comes first.
-            if let Some((graph, _)) = &mut self.graph
-                && let Some(mut source) = graph.get("in")
-            {
-                let _ = source.source().flush();
-            }
-            self.filtered(ctx, mux)?;
+            self.drain_graph(ctx, mux)?;
             self.graph = None;
         }
         if self.graph.is_none() {

@@ -1,8 +1,8 @@
 //! The result file: streams, tags, chapters, packets in order.
 
 use super::containers::Container;
-use super::ffi::{self, Facts};
 use super::fault;
+use super::ffi::{self, Facts};
 use super::open::Source;
 use super::options::Metadata;
 use crate::convert::Ctx;
@@ -12,10 +12,34 @@ use std::path::Path;
 
 /// Tags that speak of the old file's container or encoder.
 const STALE: &[&str] = &[
-    "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id", "creation_time", "metadatacreator",
-    "hasKeyframes", "hasVideo", "hasAudio", "hasMetadata", "canSeekToEnd", "datasize", "videosize", "audiosize", "lasttimestamp",
-    "lastkeyframetimestamp", "lastkeyframelocation", "number_of_bytes", "number_of_frames", "bps", "_statistics_tags", "_statistics_writing_app",
-    "_statistics_writing_date_utc", "rotate", "language",
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "duration",
+    "handler_name",
+    "vendor_id",
+    "creation_time",
+    "metadatacreator",
+    "hasKeyframes",
+    "hasVideo",
+    "hasAudio",
+    "hasMetadata",
+    "canSeekToEnd",
+    "datasize",
+    "videosize",
+    "audiosize",
+    "lasttimestamp",
+    "lastkeyframetimestamp",
+    "lastkeyframelocation",
+    "number_of_bytes",
+    "number_of_frames",
+    "bps",
+    "_statistics_tags",
+    "_statistics_writing_app",
+    "_statistics_writing_date_utc",
+    "rotate",
+    "language",
 ];
 
 pub struct Mux {

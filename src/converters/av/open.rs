@@ -6,6 +6,7 @@ use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Input};
 use crate::failure::Failure;
 use ffmpeg_next::{Dictionary, format::context};
+use std::io::Read;
 
 /// An open file.
 pub struct Source {
@@ -16,6 +17,12 @@ pub struct Source {
     pub duration_us: Option<i64>,
     /// The duration is only what size and bit rate suggest.
     pub guessed: bool,
+    /// How far before the wanted place a search begins, where the demuxer only guesses where keyframes are.
+    margin_us: i64,
+    /// Its tracks of sound say to the sample where they end.
+    exact_ends: bool,
+    /// What is to be said of the file in any case.
+    pub notes: Vec<String>,
 }
 
 pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
@@ -25,6 +32,7 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     if input.size_bytes == 0 {
         return Err(Failure::corrupt("The file is empty.").stage("open"));
     }
+    let cut_off = riff_cut(input)?;
     let path = input.path.to_str().ok_or_else(|| Failure::internal("the path of the input is not UTF-8"))?;
     let mut opened = Err(ffmpeg_next::Error::DemuxerNotFound);
     for demuxer in demuxers(input.format) {
@@ -39,13 +47,42 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     }
     let opened = opened.map_err(|e| fault::opening(ctx, input, e))?;
     let streams: Vec<Facts> = (0..opened.nb_streams() as usize).filter_map(|n| ffi::facts(&opened, n)).collect();
-    if !streams.iter().any(|s| matches!(s.kind, Kind::Video | Kind::Audio)) {
+    if !streams.iter().any(usable) {
         return Err(Failure::corrupt(format!("There is neither picture nor sound in this {name} file.")).stage("open"));
     }
     let (start, duration, guessed) = ffi::times(&opened);
-    let source = Source { input: opened, streams, start_us: start.unwrap_or(0), duration_us: duration, guessed };
+    let exact_ends = matches!(input.format.id(), "mp4" | "mov" | "m4a" | "3gp");
+    let margin_us = if matches!(input.format.id(), "ts" | "mpg") { 10 * SECOND_US } else { 0 };
+    let source = Source {
+        input: opened,
+        streams,
+        start_us: start.unwrap_or(0),
+        duration_us: duration,
+        guessed,
+        margin_us,
+        exact_ends,
+        notes: cut_off.into_iter().collect(),
+    };
     source.check(ctx)?;
     Ok(source)
+}
+
+/// What is to be said of a RIFF file (AVI, WAV) shorter than its own first line says: FFmpeg takes it as if that were all.
+fn riff_cut(input: &Input) -> Result<Option<String>, Failure> {
+    let mut head = [0; 8];
+    let read = std::fs::File::open(&input.path).and_then(|mut file| file.read_exact(&mut head));
+    let claimed = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
+    // Writers to a pipe do not know the size.
+    let unknown = claimed <= 8 || claimed > u64::from(u32::MAX);
+    if read.is_err() || !head.starts_with(b"RIFF") || unknown || claimed <= input.size_bytes {
+        return Ok(None);
+    }
+    let share = format!("{} of {claimed} bytes are there", input.size_bytes);
+    if input.size_bytes < claimed / 2 {
+        return Err(Failure::corrupt(format!("The file is cut off: {share}.")).stage("open"));
+    }
+    // A few bytes of padding are forgotten by many writers.
+    Ok((input.size_bytes + 16 < claimed).then(|| format!("The file is cut off: {share}; what is there was kept.")))
 }
 
 /// A stream that something can be made of.
@@ -96,6 +133,13 @@ impl Source {
         found
     }
 
+    /// Where a track of sound ends by the word of a container that cuts to the sample; what is decoded beyond is padding.
+    pub fn sound_end_us(&self, index: usize) -> Option<i64> {
+        let facts = self.streams.get(index).filter(|_| self.exact_ends)?;
+        let us = |t: i64| ffmpeg_next::Rescale::rescale(&t, facts.time_base, (1, SECOND_US as i32));
+        Some(us(facts.start?) + us(facts.duration?) - self.start_us)
+    }
+
     /// How long these streams say they are; none when it is not known well.
     pub fn claimed_us(&self, streams: &[usize]) -> Option<i64> {
         if self.guessed {
@@ -112,7 +156,10 @@ impl Source {
 
     /// Moves to the last keyframe at or before `at_us` of the film's own time. Some demuxers cannot; then it stays where it is.
     pub fn seek(&mut self, at_us: i64) -> bool {
-        let target = self.start_us.saturating_add(at_us);
+        if self.margin_us > 0 && at_us <= self.margin_us {
+            return ffi::rewind(&mut self.input);
+        }
+        let target = self.start_us.saturating_add(at_us - self.margin_us);
         self.input.seek(target, ..target.saturating_add(1)).is_ok()
     }
 }

@@ -41,7 +41,13 @@ fn wrong(message: String) -> Failure {
 
 impl Circumstances<'_> {
     /// Settles a stream from why it cannot be copied and whether that was insisted on.
-    fn settle(&self, facts: &Facts, obstacle: Option<String>, insisted: bool, encode: impl FnOnce() -> Result<Fate, Failure>) -> Result<Planned, Failure> {
+    fn settle(
+        &self,
+        facts: &Facts,
+        obstacle: Option<String>,
+        insisted: bool,
+        encode: impl FnOnce() -> Result<Fate, Failure>,
+    ) -> Result<Planned, Failure> {
         let index = facts.index;
         match obstacle {
             None => Ok(Planned { index, fate: Fate::Copy, why: format!("{} fits {}", facts.codec, self.container.id) }),

@@ -123,7 +123,8 @@ fn prove(ctx: &Ctx, source: &mut Source) -> Result<(), Failure> {
     for index in source.sounds().into_iter().map(|s| s.index).collect::<Vec<_>>() {
         witnesses.push(Witness { index, eye: Eye::Sound(decode::audio(ctx, source, index)?), frames: 0, end_us: 0 });
     }
-    let duration = source.duration_us.unwrap_or(0);
+    let streams: Vec<usize> = witnesses.iter().map(|w| w.index).collect();
+    let duration = source.claimed_us(&streams).or(source.duration_us).unwrap_or(0);
     let over = watch(ctx, source, &mut witnesses, Some(SECOND_US))?;
     if witnesses.iter().all(|w| w.frames == 0) {
         return Err(Failure::corrupt("The beginning cannot be decoded.").detail(fault::flush_words(ctx)).stage("verify"));
@@ -135,7 +136,7 @@ fn prove(ctx: &Ctx, source: &mut Source) -> Result<(), Failure> {
     }
     let end = witnesses.iter().map(|w| w.end_us).max().unwrap_or(0);
     let missing = duration - end;
-    if !source.guessed && missing > SECOND_US && missing > duration / 50 {
+    if !source.guessed && missing > SECOND_US / 3 && missing > duration / 50 {
         let message = format!("The file breaks off at {} of {}.", fault::clock(end), fault::clock(duration));
         return Err(Failure::corrupt(message).detail(fault::flush_words(ctx)).stage("verify"));
     }

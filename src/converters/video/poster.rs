@@ -1,5 +1,6 @@
 //! `video.poster`: one still picture of a film.
 
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::codecs::Still;
 use crate::converters::av::geometry::{Geometry, Turn};
 use crate::converters::av::lane::micros;
@@ -7,7 +8,6 @@ use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::units::Place;
 use crate::converters::av::{decode, fault, graph};
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
@@ -95,9 +95,18 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// The frame on show at `at_us`, or the last one before the end; unless `exact`, the first after it that is not black.
     fn find(&mut self, at_us: i64, exact: bool) -> Result<Option<frame::Video>, Failure> {
-        if at_us > 0 {
-            self.source.seek(at_us);
+        if at_us > 0 && self.source.seek(at_us) {
+            let found = self.look(at_us, exact)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            // The index led astray: from the start, then.
+            self.source.seek(0);
         }
+        self.look(at_us, exact)
+    }
+
+    fn look(&mut self, at_us: i64, exact: bool) -> Result<Option<frame::Video>, Failure> {
         let mut decoder = decode::video(self.ctx, self.source, self.index)?;
         let clock = self.source.streams[self.index].time_base;
         let (mut best, mut last, mut ended) = (None, None, false);

@@ -1,12 +1,12 @@
 //! `video.transcode`: one film in, one film out.
 
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::containers::{Container, container};
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::Packet;
@@ -92,7 +92,8 @@ impl Converter for Transcode {
             // Two frames of the picture, one of the sound, and what containers round to.
             let frame_ms = 1000.0 / made.rate.unwrap_or(25.0).max(1.0);
             expect.duration_ms = Some(made.duration_us as u64 / 1000);
-            expect.duration_tolerance_ms = 150 + (2.0 * frame_ms) as u64 + made.duration_us as u64 / 1_000_000;
+            expect.duration_tolerance_ms =
+                100 + 3_000_000 / u64::from(made.sound_rate.max(32000)) + (2.0 * frame_ms) as u64 + made.duration_us as u64 / 1_000_000;
         }
         let mut produced = Produced::single(output, expect);
         produced.warnings = made.warnings;
