@@ -133,7 +133,7 @@ fn shipped_presets_are_accepted() {
     let queues = Queues::load(&[]).unwrap();
     let mut seen = 0;
     for (queue, from) in [("video", "mov"), ("audio", "wav")] {
-        let (_, definition) = queues.iter().find(|(name, _)| name.to_string() == queue).unwrap();
+        let (_, definition) = queues.iter().find(|(name, _)| queue == *name).unwrap();
         for (name, preset) in &definition.settings.presets {
             let (_, converter) = converters::find(Format::parse(from).unwrap(), preset.to).unwrap();
             let filled = (converter.check)(&preset.options);

@@ -116,7 +116,8 @@ pub fn facts(input: &Input, index: usize) -> Option<Facts> {
     let stream = input.stream(index)?;
     let known = |t: i64| (t != ffi::AV_NOPTS_VALUE).then_some(t);
     let rate = |r: ffi::AVRational| (r.num > 0 && r.den > 0).then(|| Rational::new(r.num, r.den));
-    // SAFETY: stream and parameters live as long as `input`; enumerations are read as plain numbers; names are static texts.
+    // SAFETY: stream and parameters live as long as `input`; enumerations are read as plain numbers, the pixel
+    // format only within its range; names are static texts.
     unsafe {
         let raw = stream.as_ptr();
         let par = (*raw).codecpar;
@@ -129,7 +130,12 @@ pub fn facts(input: &Input, index: usize) -> Option<Facts> {
             _ => Kind::Data,
         };
         let sar = [(*raw).sample_aspect_ratio, (*par).sample_aspect_ratio].into_iter().find(|r| r.num > 0 && r.den > 0);
-        let pixels = ffi::av_get_pix_fmt_name(std::mem::transmute::<c_int, ffi::AVPixelFormat>((*par).format.clamp(-1, 150)));
+        let pixels = match (*par).format {
+            format if kind == Kind::Video && (0..ffi::AVPixelFormat::AV_PIX_FMT_NB as c_int).contains(&format) => {
+                text(ffi::av_get_pix_fmt_name(std::mem::transmute::<c_int, ffi::AVPixelFormat>(format)))
+            }
+            _ => String::new(),
+        };
         let guess = ffi::av_guess_frame_rate(input.as_ptr().cast_mut(), raw.cast_mut(), null_mut());
         Some(Facts {
             index,
@@ -140,7 +146,7 @@ pub fn facts(input: &Input, index: usize) -> Option<Facts> {
             bit_rate: (*par).bit_rate.max(0) as u64,
             width: (*par).width.max(0) as u32,
             height: (*par).height.max(0) as u32,
-            pixels: if kind == Kind::Video { text(pixels) } else { String::new() },
+            pixels,
             aspect: sar.map_or((1, 1), |r| (r.num, r.den)),
             colour: Colour {
                 range: number(addr_of!((*par).color_range).cast()),
@@ -175,7 +181,7 @@ unsafe fn matrix(stream: *const ffi::AVStream) -> Option<[i32; 9]> {
     unsafe {
         let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
         let data = ffi::av_stream_get_side_data(stream, kind, &mut size);
-        (!data.is_null() && size as usize >= 36).then(|| std::array::from_fn(|i| data.cast::<i32>().add(i).read_unaligned()))
+        (!data.is_null() && size >= 36).then(|| std::array::from_fn(|i| data.cast::<i32>().add(i).read_unaligned()))
     }
 }
 
@@ -262,9 +268,9 @@ pub fn add_copy(output: &mut Output, input: &Input, from: &Facts, tag: u32) -> R
         (*new).disposition = (*old).disposition;
         for i in 0..(*old).nb_side_data.max(0) as usize {
             let side = (*old).side_data.add(i);
-            let room = ffi::av_stream_new_side_data(new, (*side).type_, (*side).size as _);
+            let room = ffi::av_stream_new_side_data(new, (*side).type_, (*side).size);
             if !room.is_null() {
-                std::ptr::copy_nonoverlapping((*side).data, room, (*side).size as usize);
+                std::ptr::copy_nonoverlapping((*side).data, room, (*side).size);
             }
         }
         Ok((*new).index as usize)

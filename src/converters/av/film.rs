@@ -34,6 +34,8 @@ pub struct Made {
     /// As displayed.
     pub size: Option<(u32, u32)>,
     pub rate: Option<f64>,
+    /// Pictures that were encoded.
+    pub encoded: u64,
     /// Samples a second of encoded sound; 0 without.
     pub sound_rate: u32,
     pub warnings: Vec<String>,
@@ -76,14 +78,13 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
                 Lane::Copy(CopyLane::new(from, stream, window))
             }
             Fate::Video(codec) => {
-                let look = Look::plan(from, *codec, order.video, order.container.constant_rate);
+                let look = Look::plan(from, *codec, order.video, order.container);
                 if *codec == VideoCodec::Gif {
                     check_gif(ctx, &look, wanted_us)?;
                 }
                 size = Some(look.geometry.size);
                 rate = Some(f64::from(look.rate));
-                let tag = tag(order.container, codec.codec());
-                Lane::Video(Box::new(VideoLane::new(ctx, source, from, look, order.video, window, &mut mux, tag)?))
+                Lane::Video(Box::new(VideoLane::new(ctx, source, from, look, order.video, window, &mut mux)?))
             }
             Fate::Audio(codec) => {
                 let tone = Tone::plan(from, *codec, order.audio, order.quality, order.container.least_rate);
@@ -115,8 +116,9 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let tallies: Vec<&Tally> = lanes.iter().flatten().map(Lane::tally).collect();
     let mut warnings = source.notes.clone();
     warnings.extend(judge(ctx, &tallies, expected)?);
+    let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let duration_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
-    Ok(Made { duration_us, size, rate, sound_rate, warnings })
+    Ok(Made { duration_us, size, rate, encoded, sound_rate, warnings })
 }
 
 /// Moves every packet of the wanted streams into its lane.

@@ -35,6 +35,8 @@ pub struct Tally {
     pub end_us: i64,
     pub packets: u64,
     pub frames: u64,
+    /// Pictures given to the encoder.
+    pub encoded: u64,
     pub errors: u64,
     pub first_error_us: Option<i64>,
 }

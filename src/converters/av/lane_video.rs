@@ -1,10 +1,11 @@
 //! Pictures: decoded, filtered, encoded.
 
 use super::codecs::nearest_rate;
+use super::containers::Container;
 use super::ffi::{self, Colour, Facts};
 use super::geometry::{Geometry, Turn};
 use super::lane::{Tally, Window, micros};
-use super::mux::Mux;
+use super::mux::{Mux, tag};
 use super::open::Source;
 use super::options::{VideoCodec, VideoOptions};
 use super::{decode, fault, graph};
@@ -31,10 +32,12 @@ pub struct Look {
     /// Frames are repeated and dropped to meet the rate.
     pub constant: bool,
     pub clock: Rational,
+    /// The four letters by which the container names the codec; 0 for the muxer's choice.
+    pub tag: u32,
 }
 
 impl Look {
-    pub fn plan(from: &Facts, codec: VideoCodec, options: &VideoOptions, constant: bool) -> Look {
+    pub fn plan(from: &Facts, codec: VideoCodec, options: &VideoOptions, container: &Container) -> Look {
         let turn = Turn::of(from.matrix);
         let upright = if turn.swaps() { (from.height, from.width) } else { (from.width, from.height) };
         let mut aspect = if turn.swaps() { (from.aspect.1, from.aspect.0) } else { from.aspect };
@@ -56,13 +59,13 @@ impl Look {
         }
         let rate = options.fps.map_or(rate, |fps| Rational::new((fps * 1000.0).round() as i32, 1000).reduce());
         let rate = nearest_rate(codec, rate);
-        let constant = constant || options.fps.is_some() || (irregular && codec.strict_clock());
+        let constant = container.constant_rate || options.fps.is_some() || (irregular && codec.strict_clock());
         let clock = if irregular && !constant { from.time_base } else { rate.invert() };
         let narrow = from.pixels.starts_with("yuvj") || from.colour.range == 2;
         let rgb = from.colour.matrix == 0 || ["rgb", "bgr", "gbr", "pal", "0rgb", "argb", "abgr"].iter().any(|p| from.pixels.starts_with(p));
         let colour = if rgb { Colour { range: 1, primaries: 2, transfer: 2, matrix: 6 } } else { from.colour };
         let colour = if narrow { Colour { range: 1, ..colour } } else { colour };
-        Look { codec, turn, geometry, aspect, colour, narrow, rate, constant, clock }
+        Look { codec, turn, geometry, aspect, colour, narrow, rate, constant, clock, tag: tag(container, codec.codec()) }
     }
 
     /// The chain between decoder and encoder; numbers and words of ours only.
@@ -123,7 +126,6 @@ impl VideoLane {
         options: &VideoOptions,
         window: Window,
         mux: &mut Mux,
-        tag: u32,
     ) -> Result<VideoLane, Failure> {
         let decoder = decode::video(ctx, source, from.index)?;
         let wrong = |e| fault::encoding(ctx, e);
@@ -143,7 +145,7 @@ impl VideoLane {
         }
         let settings = look.codec.settings(options, ctx.threads.max(1), look.geometry.size.0);
         let encoder = context.open_with(settings).map_err(wrong)?;
-        let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), tag).map_err(wrong)?;
+        let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);
         let shift = window.shift(from.time_base);
         Ok(VideoLane {
@@ -205,6 +207,9 @@ impl VideoLane {
             self.seen = Some(time);
             let (time, length) = (time - self.shift, if frame.packet().duration > 0 { frame.packet().duration } else { self.step });
             self.tally.frames += 1;
+            if time >= 0 && (frame.is_corrupt() || frame.has_decode_errors()) {
+                self.tally.error();
+            }
             // A frame that is still on show when the window opens is its first one.
             if self.window.cut && time + length / 2 < 0 {
                 continue;
@@ -274,6 +279,7 @@ impl VideoLane {
                 continue;
             }
             self.last = Some(time);
+            self.tally.encoded += 1;
             frame.set_pts(Some(time));
             frame.set_kind(picture::Type::None);
             if let Some(quality) = self.quality {

@@ -95,6 +95,9 @@ impl Converter for Transcode {
             expect.duration_tolerance_ms =
                 100 + 3_000_000 / u64::from(made.sound_rate.max(32000)) + (2.0 * frame_ms) as u64 + made.duration_us as u64 / 1_000_000;
         }
+        if output.format.id() == "gif" && made.encoded > 1 {
+            expect.frames = Some(made.encoded);
+        }
         let mut produced = Produced::single(output, expect);
         produced.warnings = made.warnings;
         produced.warnings.extend(warnings);
