@@ -143,7 +143,7 @@ impl VideoLane {
         if mux.wants_global_header() {
             context.set_flags(Flags::GLOBAL_HEADER);
         }
-        let settings = look.codec.settings(options, ctx.threads.max(1), look.geometry.size.0);
+        let settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);
