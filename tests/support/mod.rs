@@ -4,4 +4,5 @@ pub mod av;
 pub mod direct;
 pub mod jailed;
 pub mod records;
+pub mod server;
 pub mod service;

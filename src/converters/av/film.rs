@@ -42,7 +42,7 @@ pub struct Made {
 }
 
 /// How many reads in a row may fail before the file counts as over.
-const FAILED_READS_MAX: u32 = 200;
+pub const FAILED_READS_MAX: u32 = 200;
 
 pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Result<Made, Failure> {
     let start_us = order.trim.start_us();
