@@ -9,6 +9,7 @@ mod observe;
 pub mod openapi;
 mod outputs;
 mod page;
+mod probe;
 mod problem;
 mod queues;
 mod registry;
@@ -21,6 +22,7 @@ pub use server::serve;
 
 use crate::clock::SharedClock;
 use crate::intake::Intake;
+use crate::probe::Prober;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -32,6 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 /// What the handlers work with.
 pub struct Service {
     pub intake: Arc<Intake>,
+    pub prober: Arc<Prober>,
     pub clock: SharedClock,
     /// What clients must send as `Authorization: Bearer`; none: anyone who reaches the address may use it.
     pub token: Option<String>,
@@ -54,6 +57,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/uploads", post(uploads::receive))
         .route("/v1/convert", post(jobs::convert))
+        .route("/v1/probe", post(probe::look))
         .layer(DefaultBodyLimit::disable());
     let plain = Router::new()
         .route("/v1/jobs/{id}", get(jobs::read).delete(jobs::remove))

@@ -55,6 +55,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let drain = CancellationToken::new();
     let service = Arc::new(http::Service {
         intake: app.intake.clone(),
+        prober: app.prober.clone(),
         clock: app.clock.clone(),
         token: config.auth.token.clone(),
         time_zone: config.time_zone.clone(),

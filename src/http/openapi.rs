@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, openapi, outputs, page, problem, queues, registry, schedules, uploads};
+use super::{events, health, jobs, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads};
 use axum::Json;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -20,7 +20,7 @@ use utoipa::{Modify, OpenApi};
         uploads::receive, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
-        registry::formats, registry::presets,
+        probe::look, registry::formats, registry::presets,
         health::alive, health::ready, health::metrics, openapi::document, page::index, page::file,
     ),
     components(schemas(problem::ProblemDocument, events::JobProgress)),

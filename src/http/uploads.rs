@@ -35,13 +35,22 @@ pub struct UploadForm {
     request_body(content((String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
     responses((status = 201, body = Upload), Problem))]
 pub async fn receive(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<(StatusCode, Json<Upload>), Problem> {
-    if !is_multipart(&request) {
-        let upload = raw(&service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await?;
-        return Ok((StatusCode::CREATED, Json(upload)));
+    Ok((StatusCode::CREATED, Json(any(&service, &name, request).await?)))
+}
+
+impl Name {
+    pub fn is_none(&self) -> bool {
+        self.name.is_none()
     }
-    let (upload, _) = multipart(&service, request).await?;
-    let missing = || Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file");
-    Ok((StatusCode::CREATED, Json(upload.ok_or_else(missing)?)))
+}
+
+/// The file of a request, whichever way it is sent.
+pub async fn any(service: &Shared, name: &Name, request: Request) -> Result<Upload, Problem> {
+    if !is_multipart(&request) {
+        return raw(service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await;
+    }
+    let (upload, _) = multipart(service, request).await?;
+    upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file").into())
 }
 
 pub fn is_multipart(request: &Request) -> bool {

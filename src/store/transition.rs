@@ -1,9 +1,8 @@
 //! The transitions of one record, as pure functions: every keeper applies these inside its own transaction.
 
-use super::{Finish, OutputDone, Renewal};
+use super::{Finish, OutputDone, Renewal, Tuning};
 use crate::failure::{Code, Failure};
-use crate::job::{Attempt, CancelMode, ItemError, Lease, Record, State, Stats};
-use crate::limits::Span;
+use crate::job::{Attempt, CancelMode, ItemError, Lease, Media, Record, State, Stats};
 use crate::progress::Progress;
 use jiff::Timestamp;
 
@@ -39,12 +38,10 @@ pub fn lease(record: &mut Record, worker: &str, sandbox_level: u8, now: Timestam
 }
 
 pub fn renew(record: &mut Record, renewal: &Renewal) {
+    measured(record, renewal.media.as_ref());
     let job = &mut record.job;
     if let Some(progress) = &renewal.progress {
         job.progress = progress.clone();
-    }
-    if let (Some(media), Some(input)) = (&renewal.media, &mut job.input) {
-        input.media = media.clone();
     }
     for (index, progress) in &renewal.outputs {
         if let Some(output) = job.outputs.get_mut(*index).filter(|o| !o.state.is_terminal()) {
@@ -70,6 +67,7 @@ pub fn output_done(record: &mut Record, done: OutputDone) -> Kind {
 /// `running -> succeeded | failed | cancelled`, or `queued` again when there is a time to retry at.
 pub fn finish(record: &mut Record, finish: &Finish, now: Timestamp) -> Kind {
     close_attempt(record, finish, now);
+    measured(record, finish.media.as_ref());
     let job = &mut record.job;
     let Some(failure) = &finish.failure else {
         job.state = State::Succeeded;
@@ -162,10 +160,17 @@ pub fn retry(record: &mut Record, now: Timestamp) -> Kind {
     "queued"
 }
 
-/// Changed limits reach running jobs too.
-pub fn set_limits(record: &mut Record, soft: Option<Span>, hard: Option<Span>) {
-    record.job.soft_time_limit = soft.unwrap_or(record.job.soft_time_limit);
-    record.job.hard_time_limit = hard.unwrap_or(record.job.hard_time_limit);
+/// The queue's live settings reach the job, but for what its client set itself.
+pub fn tune(record: &mut Record, tuning: &Tuning) {
+    let (job, asked) = (&mut record.job, &record.asked);
+    let soft = asked.soft_time_limit.or(tuning.soft_time_limit).unwrap_or(job.soft_time_limit);
+    let hard = asked.hard_time_limit.or(tuning.hard_time_limit).unwrap_or(job.hard_time_limit);
+    (job.soft_time_limit, job.hard_time_limit) = match asked.hard_time_limit {
+        Some(hard) => (soft.min(hard), hard),
+        None => (soft, hard.max(soft)),
+    };
+    job.max_attempts = asked.max_attempts.or(tuning.max_attempts).unwrap_or(job.max_attempts);
+    job.retry_delay = asked.retry_delay.or(tuning.retry_delay).unwrap_or(job.retry_delay);
 }
 
 /// The outputs' bytes are gone; returns their keys.
@@ -174,6 +179,12 @@ pub fn forget_outputs(record: &mut Record) -> Vec<String> {
         output.url = None;
     }
     std::mem::take(&mut record.artifacts).into_values().collect()
+}
+
+fn measured(record: &mut Record, media: Option<&Media>) {
+    if let (Some(media), Some(input)) = (media, &mut record.job.input) {
+        input.media = media.clone();
+    }
 }
 
 fn requeue(record: &mut Record, now: Timestamp, kind: Kind) -> Kind {

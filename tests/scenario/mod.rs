@@ -3,3 +3,4 @@
 mod attempts;
 mod convert;
 mod http;
+mod kill;

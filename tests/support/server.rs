@@ -84,6 +84,11 @@ impl Server {
         self.process.as_ref().expect("the server runs").child.id()
     }
 
+    /// The processes it has started, each with how many steps it is away: 1 is a zygote, the rest are below one.
+    pub fn processes(&self) -> Vec<(u32, usize)> {
+        Descendants::of(self.pid()).0.into_iter().map(|(id, depth, _)| (id, depth)).collect()
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -273,26 +278,26 @@ fn reap(mut process: Process) -> ExitStatus {
     process.child.wait().unwrap()
 }
 
-/// The processes below one, by descriptor: an id that is used again cannot be mistaken for them.
-struct Descendants(Vec<(u32, OwnedFd)>);
+/// The processes below one with their depth, by descriptor: an id that is used again cannot be mistaken for them.
+struct Descendants(Vec<(u32, usize, OwnedFd)>);
 
 impl Descendants {
     fn of(root: u32) -> Descendants {
         let parents: Vec<(u32, u32)> =
             std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(parent).collect();
-        let (mut found, mut next) = (Vec::new(), vec![root]);
-        while let Some(above) = next.pop() {
+        let (mut found, mut next) = (Vec::new(), vec![(root, 0)]);
+        while let Some((above, depth)) = next.pop() {
             for (child, _) in parents.iter().filter(|(_, parent)| *parent == above) {
-                next.push(*child);
+                next.push((*child, depth + 1));
                 // Gone in the meantime: nothing to wait for.
-                found.extend(pidfd_open(pid(*child), PidfdFlags::empty()).ok().map(|fd| (*child, fd)));
+                found.extend(pidfd_open(pid(*child), PidfdFlags::empty()).ok().map(|fd| (*child, depth + 1, fd)));
             }
         }
         Descendants(found)
     }
 
     fn assert_gone(self) {
-        for (child, pidfd) in self.0 {
+        for (child, _, pidfd) in self.0 {
             assert!(ends(&pidfd, Duration::from_secs(20)), "process {child} outlived the server: {:?}", command_of(child));
         }
     }
