@@ -1,6 +1,8 @@
 //! What the tests share.
 
+pub mod browser;
 pub mod direct;
+pub mod events;
 pub mod jailed;
 pub mod records;
 pub mod server;
