@@ -2,5 +2,6 @@
 
 mod attempts;
 mod convert;
+mod disk;
 mod http;
 mod kill;

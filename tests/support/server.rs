@@ -23,6 +23,7 @@ pub struct Config {
     queues: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     token: Option<String>,
+    disk_mib: Option<u32>,
 }
 
 impl Config {
@@ -35,6 +36,12 @@ impl Config {
     /// A configuration variable, without `MILLRACE_`: `INPUTS_ROOTS`, `TIME_ZONE` ...
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((format!("MILLRACE_{name}"), value.into()));
+        self
+    }
+
+    /// Keeps the data folder on a disk of this size, which nobody else sees and which ends with the server.
+    pub fn disk_mib(mut self, size: u32) -> Self {
+        self.disk_mib = Some(size);
         self
     }
 
@@ -91,6 +98,11 @@ impl Server {
 
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The data folder as the server sees it, on a disk of its own.
+    pub fn disk(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.pid(), self.data_dir().display()))
     }
 
     /// A request to a path of this server, as `/v1/jobs`.
@@ -182,8 +194,10 @@ impl Server {
         let status = reap(process);
         assert!(status.success(), "{status}:\n{}", self.log());
         started.assert_gone();
-        let left: Vec<_> = std::fs::read_dir(self.data_dir().join("staging")).unwrap().flatten().map(|e| e.path()).collect();
-        assert!(left.is_empty(), "staging folders are left: {left:?}");
+        if self.config.disk_mib.is_none() {
+            let left: Vec<_> = std::fs::read_dir(self.data_dir().join("staging")).unwrap().flatten().map(|e| e.path()).collect();
+            assert!(left.is_empty(), "staging folders are left: {left:?}");
+        }
         took
     }
 
@@ -201,7 +215,10 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let mut command = match self.config.disk_mib {
+            None => Command::new(env!("CARGO_BIN_EXE_millrace")),
+            Some(mib) => on_small_disk(&self.data_dir(), mib),
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
             command.env_remove(name);
@@ -246,6 +263,18 @@ impl Drop for Server {
             }
         }
     }
+}
+
+/// The program behind a mount of its own: a small disk in memory over the data folder.
+fn on_small_disk(data: &Path, mib: u32) -> Command {
+    std::fs::create_dir_all(data).unwrap();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=\"$1\"m tmpfs \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+    command.arg(mib.to_string()).arg(data).arg(env!("CARGO_BIN_EXE_millrace"));
+    command
 }
 
 /// A client that follows no redirects and sends the token, if there is one.
