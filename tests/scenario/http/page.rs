@@ -86,6 +86,8 @@ async fn the_page_asks_for_the_token_and_comes_back_after_a_stop() {
         browser.value(&format!("document.querySelector('#token').value = '{token}'; document.querySelector('#access-form').requestSubmit()"));
         browser.until(&text_in("#recent .name", "a.txt"));
         assert_eq!(browser.value("sessionStorage.length + localStorage.length"), 1);
+        browser.value("document.querySelector('#recent a.download').click()");
+        browser.until_requested("signature=");
         browser
     })
     .await
