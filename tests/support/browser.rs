@@ -119,15 +119,6 @@ impl Browser {
         self.events.iter().filter_map(complaint).collect()
     }
 
-    /// Waits until the page has asked for an address with this in it.
-    pub fn until_requested(&mut self, part: &str) {
-        let deadline = Instant::now() + DEADLINE;
-        while !self.requested().iter().any(|address| address.contains(part)) {
-            assert!(Instant::now() < deadline, "{part} is asked for in time");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-    }
-
     /// Addresses that the page has asked for.
     pub fn requested(&mut self) -> Vec<String> {
         self.value("1");
