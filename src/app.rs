@@ -6,6 +6,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::convert::Zygote;
 use crate::intake::Intake;
+use crate::probe::Prober;
 use crate::sandbox::Zygotes;
 use crate::schedule::Scheduler;
 use crate::store::Store;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub struct App {
     pub intake: Arc<Intake>,
     pub engine: Arc<Engine>,
+    pub prober: Arc<Prober>,
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
@@ -59,6 +61,13 @@ impl App {
             sandbox_level: measured.level,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
         });
+        let prober = Arc::new(Prober {
+            launcher: engine.launcher.clone(),
+            blobs: blobs.clone(),
+            staging: staging.clone(),
+            queues: queues.clone(),
+            threads: engine.threads,
+        });
         let names: Vec<String> = queues.names().map(str::to_owned).collect();
         let worker = Worker::start(engine.clone(), &names);
         let stop = CancellationToken::new();
@@ -71,7 +80,7 @@ impl App {
             false => None,
         };
         let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
-        Ok(App { intake, engine, clock, worker, stop, scheduler, _lock: lock })
+        Ok(App { intake, engine, prober, clock, worker, stop, scheduler, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.

@@ -47,7 +47,7 @@ pub trait Validate {
     fn validate(&self) -> Result<(), OutOfRange>;
 }
 
-/// An option out of its range.
+/// An option out of its range; nothing was given when there is no such option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
     pub field: String,
@@ -144,10 +144,27 @@ fn parse<C: Converter>(options: &Value) -> Result<C::Options, OutOfRange> {
     let parsed: C::Options = serde_path_to_error::deserialize(given).map_err(|e| {
         let path = e.path().to_string();
         let at = given.pointer(&format!("/{}", path.replace('.', "/"))).map(Value::to_string).unwrap_or_default();
-        OutOfRange::new(if path == "." { "" } else { &path }, at, e.inner())
+        let inner = e.inner().to_string();
+        let allowed = match inner.split_once(", expected ") {
+            // "expected u8" is no help: the field's own documentation says what it takes.
+            Some((problem, _)) if problem.starts_with("invalid") => documentation::<C>(&path),
+            Some((_, names)) => Some(names.trim_start_matches("one of ").replace('`', "")),
+            None => None,
+        };
+        OutOfRange::new(if path == "." { "" } else { &path }, if inner.starts_with("unknown field") { "" } else { &at }, allowed.unwrap_or(inner))
     })?;
     parsed.validate()?;
     Ok(parsed)
+}
+
+/// The description of the option at `path`, from its schema.
+fn documentation<C: Converter>(path: &str) -> Option<String> {
+    let mut at = schema::<C>();
+    for field in path.split('.') {
+        let nested = at.get("anyOf").and_then(|any| any.as_array()?.iter().find(|s| s.get("properties").is_some()).cloned());
+        at = nested.unwrap_or(at).get("properties")?.get(field)?.clone();
+    }
+    at.get("description")?.as_str().map(|text| text.trim_end_matches('.').to_owned())
 }
 
 fn check<C: Converter>(options: &Value) -> Result<Value, OutOfRange> {

@@ -12,11 +12,11 @@ pub use request::{InputRef, OutputRequest, Request};
 use crate::blobs::{BlobError, Blobs, Staging};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{self, Format, Sample};
-use crate::job::{Input, Job, JobId, Media, OnPartial, Record, Source, State, Stats, Upload};
+use crate::job::{Asked, Input, Job, JobId, Media, OnPartial, Record, Source, State, Stats, Upload};
 use crate::limits::Size;
 use crate::progress::Progress;
 use crate::queue::{Queue, Queues};
-use crate::store::{Inserted, NewJob, Store, StoreError};
+use crate::store::{Inserted, NewJob, Store, StoreError, transition};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Map;
 use sha2::{Digest, Sha256};
@@ -100,31 +100,30 @@ impl Intake {
         if found.input.size_bytes > queue.limits.input_max.0 {
             return Err(too_large(found.input.size_bytes, queue.limits.input_max).field("input"));
         }
-        let soft = request.soft_time_limit.unwrap_or(queue.limits.soft_time_limit);
-        let hard = request.hard_time_limit.unwrap_or(queue.limits.hard_time_limit.max(soft));
-        if soft > hard {
-            return Err(Refusal::new(RefusalKind::InvalidRequest, "soft_time_limit must not exceed hard_time_limit.")
-                .field("soft_time_limit")
-                .given(soft));
-        }
+        let asked = Asked {
+            soft_time_limit: request.soft_time_limit,
+            hard_time_limit: request.hard_time_limit,
+            max_attempts: request.max_attempts,
+            retry_delay: request.retry_delay,
+        };
+        let tuning = self.store.tunings().await.map_err(store)?.remove(&name).unwrap_or_default();
         let mut job = blank(name, queue, now);
         job.converter = outputs.first().map(|o| o.converter.clone()).unwrap_or_default();
         job.from = Some(found.input.format);
         job.to = outputs.first().map(|o| o.to);
         job.priority = request.priority.unwrap_or(queue.settings.priority);
-        job.max_attempts = request.max_attempts.unwrap_or(job.max_attempts);
-        job.retry_delay = request.retry_delay.unwrap_or(job.retry_delay);
         job.stats.items_total = outputs.len() as u64;
         job.on_partial = request.on_partial;
         job.run_at = request.run_at.unwrap_or(now);
         job.expires_at = request.expires_at;
-        (job.soft_time_limit, job.hard_time_limit) = (soft, hard);
         (job.webhook, job.notify_email) = (request.webhook, request.notify_email);
         (job.context, job.metadata) = (request.context, request.metadata);
         (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
         job.outputs = outputs;
         job.input = Some(found.input);
-        Ok(Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new() })
+        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked };
+        transition::tune(&mut record, &tuning);
+        Ok(record)
     }
 
     /// Finds the bytes a client asks to have probed, without making a job of them.
@@ -201,7 +200,7 @@ pub fn engine_job(queues: &Queues, converter: &str, now: Timestamp) -> Record {
     job.converter = converter.to_owned();
     // One at a time: a second one that waits would find nothing to do.
     job.unique_key = Some(format!("engine:{converter}"));
-    Record { job, source: None, upload: None, artifacts: BTreeMap::new() }
+    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default() }
 }
 
 fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {

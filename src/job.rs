@@ -320,6 +320,16 @@ pub struct Record {
     pub upload: Option<String>,
     /// Blob keys of the published outputs, by output name.
     pub artifacts: BTreeMap<String, String>,
+    pub asked: Asked,
+}
+
+/// What the client set for this one job: the queue's settings and their live changes leave it alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    pub soft_time_limit: Option<Span>,
+    pub hard_time_limit: Option<Span>,
+    pub max_attempts: Option<u32>,
+    pub retry_delay: Option<Span>,
 }
 
 /// A lease: the right to run one attempt.
@@ -380,6 +390,14 @@ impl Upload {
 }
 
 impl Record {
+    /// The blob key of another job's output that this job reads.
+    pub fn borrowed(&self) -> Option<&str> {
+        match &self.source {
+            Some(Source::Blob(key)) if key.starts_with("jobs/") => Some(key),
+            _ => None,
+        }
+    }
+
     /// The blob key under which this attempt publishes file `index` of its outputs. The attempt number keeps a stale
     /// worker from overwriting its successor's bytes.
     pub fn artifact_key(lease: Lease, index: usize) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 21] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -19,6 +19,8 @@ const LAYERS: [(&str, u8); 19] = [
     ("converters", 2),
     ("intake", 3),
     ("worker", 3),
+    ("fetch", 3),
+    ("probe", 3),
     ("schedule", 3),
     ("cleanup", 3),
     ("http", 4),

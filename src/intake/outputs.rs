@@ -55,7 +55,11 @@ fn plan_one(queues: &Queues, wanted: &OutputRequest, input: &Input, at: &str) ->
     let options = merged(preset.map_or(Value::Null, |p| p.options.clone()), &wanted.options);
     let options = (converter.check)(&options).map_err(|e| {
         let field = if e.field.is_empty() { format!("{at}options") } else { format!("{at}options.{}", e.field) };
-        let refusal = Refusal::new(RefusalKind::InvalidOption, format!("`{field}`: {}", e.allowed)).field(field).allowed([e.allowed]);
+        let wrong = match e.given.as_str() {
+            "" => format!("There is no option `{field}` here."),
+            given => format!("`{field}` does not take {given}."),
+        };
+        let refusal = Refusal::new(RefusalKind::InvalidOption, wrong).field(field).allowed([e.allowed]);
         if e.given.is_empty() { refusal } else { refusal.given(e.given) }
     })?;
     let stem = match &wanted.name {

@@ -175,6 +175,11 @@ impl Request {
         if let Some(attempts) = self.max_attempts.filter(|n| !(1..=100).contains(n)) {
             return refuse("max_attempts", attempts.to_string(), "1 to 100");
         }
+        if let (Some(soft), Some(hard)) = (self.soft_time_limit, self.hard_time_limit)
+            && soft > hard
+        {
+            return refuse("soft_time_limit", soft.to_string(), "no longer than hard_time_limit");
+        }
         if let Some(expires_at) = self.expires_at.filter(|at| *at <= now) {
             return refuse("expires_at", expires_at.to_string(), "in the future");
         }

@@ -3,7 +3,7 @@
 use super::host::ChildHost;
 use super::seccomp::{Filters, deadly_names};
 use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, policy, sys, wire};
-use crate::convert::{Ctx, Host, Input, Level, Output, Produced};
+use crate::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use crate::failure::{Code, Failure};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
@@ -113,6 +113,10 @@ fn run(registry: &Registry, order: &Order, host: &ChildHost) {
     let ctx = Ctx { limits: &order.limits, threads: order.threads.max(1), scratch: &scratch, host };
     match &order.work {
         Work::Convert(outputs) => {
+            // What cannot be measured is the converter's to refuse, in its own words.
+            if let Ok(media) = guarded(|| (registry.probe)(input.format.family())(&ctx, &input, Depth::Header)) {
+                host.report(Report::Probed(Ok(media)));
+            }
             for wanted in outputs {
                 host.begin(wanted.index);
                 let result = guarded(|| convert(registry, &ctx, &input, wanted, &order.staging));

@@ -1,7 +1,7 @@
 //! The port to the jail: an [`Order`] goes in, a [`Child`] runs it, small untrusted [`Report`]s come out.
 
 use crate::convert::{Ctx, Depth, Erased, Input, Level, Produced, Warmth, Zygote};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
 use crate::job::Media;
 use crate::limits::Limits;
@@ -133,6 +133,23 @@ pub enum LaunchError {
     /// The family's zygote cannot be started; the text says why.
     #[error("the {0} converters cannot start: {1}")]
     Unavailable(&'static str, String),
+}
+
+impl Exit {
+    /// The failure that this end stands for; none when it ended well.
+    pub fn failure(&self) -> Option<Failure> {
+        const SIGXCPU: i32 = 24;
+        Some(match self.end {
+            End::Clean => return None,
+            End::OutOfMemory => Failure::new(Code::OutOfMemory, "The conversion needed more memory than its limit."),
+            End::OutputLimit => Failure::limit("The result is larger than the limit for outputs."),
+            End::Forbidden => Failure::new(Code::PolicyViolation, "The file made the converter try something that is not allowed."),
+            End::Signal(SIGXCPU) => Failure::new(Code::HardTimeLimit, "The conversion used more processor time than its limit."),
+            End::Signal(signal) => Failure::new(Code::Crashed, "The converter crashed on this file.").detail(format!("signal {signal}")),
+            End::Status(status) => Failure::new(Code::Crashed, "The converter crashed on this file.").detail(format!("exit status {status}")),
+            End::ZygoteLost => Failure::internal("the zygote died"),
+        })
+    }
 }
 
 /// Starts children.

@@ -266,7 +266,8 @@ pub trait Upkeep {
     async fn counts(&self) -> Result<Counts>;
     /// Live settings by queue.
     async fn tunings(&self) -> Result<BTreeMap<String, Tuning>>;
-    /// Sets the fields given, keeps the others; a running job sees changed time limits at its next heartbeat.
+    /// Sets the fields given, keeps the others. A waiting job gets them when it is leased, a running one sees changed time
+    /// limits at its next heartbeat; what a client set for its own job stays.
     async fn tune(&self, queue: &str, tuning: Tuning, now: Timestamp) -> Result<Tuning>;
     /// Cancels every queued job of a queue; returns how many.
     async fn purge_queue(&self, queue: &str, now: Timestamp) -> Result<u64>;

@@ -14,6 +14,7 @@ CREATE TABLE jobs (
   format      TEXT,
   unique_key  TEXT,
   upload      TEXT,
+  borrowed    TEXT,                      -- blob key of another job's output that is this one's input
   has_bytes   INTEGER NOT NULL DEFAULT 0, -- published outputs are still stored
   record      TEXT NOT NULL
 );
@@ -25,6 +26,7 @@ CREATE INDEX jobs_queue   ON jobs (queue, seq);
 CREATE INDEX jobs_ended   ON jobs (queue, finished_at) WHERE state > 1;
 CREATE INDEX jobs_bytes   ON jobs (queue, finished_at) WHERE state > 1 AND has_bytes = 1;
 CREATE INDEX jobs_upload  ON jobs (upload) WHERE state < 2 AND upload IS NOT NULL;
+CREATE INDEX jobs_borrowed ON jobs (borrowed) WHERE state < 2 AND borrowed IS NOT NULL;
 CREATE UNIQUE INDEX jobs_unique ON jobs (unique_key) WHERE state < 2 AND unique_key IS NOT NULL;
 
 CREATE VIRTUAL TABLE job_text USING fts5(words, content='', contentless_delete=1, prefix='2 3');

@@ -1,9 +1,8 @@
 //! The transitions of one record, as pure functions: every keeper applies these inside its own transaction.
 
-use super::{Finish, OutputDone, Renewal};
+use super::{Finish, OutputDone, Renewal, Tuning};
 use crate::failure::{Code, Failure};
 use crate::job::{Attempt, CancelMode, ItemError, Lease, Record, State, Stats};
-use crate::limits::Span;
 use crate::progress::Progress;
 use jiff::Timestamp;
 
@@ -162,10 +161,17 @@ pub fn retry(record: &mut Record, now: Timestamp) -> Kind {
     "queued"
 }
 
-/// Changed limits reach running jobs too.
-pub fn set_limits(record: &mut Record, soft: Option<Span>, hard: Option<Span>) {
-    record.job.soft_time_limit = soft.unwrap_or(record.job.soft_time_limit);
-    record.job.hard_time_limit = hard.unwrap_or(record.job.hard_time_limit);
+/// The queue's live settings reach the job, but for what its client set itself.
+pub fn tune(record: &mut Record, tuning: &Tuning) {
+    let (job, asked) = (&mut record.job, &record.asked);
+    let soft = asked.soft_time_limit.or(tuning.soft_time_limit).unwrap_or(job.soft_time_limit);
+    let hard = asked.hard_time_limit.or(tuning.hard_time_limit).unwrap_or(job.hard_time_limit);
+    (job.soft_time_limit, job.hard_time_limit) = match asked.hard_time_limit {
+        Some(hard) => (soft.min(hard), hard),
+        None => (soft, hard.max(soft)),
+    };
+    job.max_attempts = asked.max_attempts.or(tuning.max_attempts).unwrap_or(job.max_attempts);
+    job.retry_delay = asked.retry_delay.or(tuning.retry_delay).unwrap_or(job.retry_delay);
 }
 
 /// The outputs' bytes are gone; returns their keys.

@@ -8,11 +8,14 @@ use crate::cleanup;
 use crate::convert::{Level, Produced};
 use crate::converters;
 use crate::failure::{Code, Failure};
-use crate::job::{Job, Lease, OnPartial, Record, Source, State};
+use crate::fetch::fetch;
+use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
 use crate::queue::{Queue, Settings};
 use crate::sandbox::{Child, Exit, InputOrder, Order, OutputOrder, Report, Work};
 use crate::store::Finish;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -60,25 +63,16 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
 /// fetch -> launch -> watch -> prove and publish -> judge
 async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, usage: &mut Usage) -> Result<(), Failure> {
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
-    let input = fetch(engine, record, staging.path()).await?;
+    let input = fetch(&*engine.blobs, record.source.as_ref(), staging.path()).await?;
     let order = order(engine, limits, record, input, staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let files = AtomicUsize::new(0);
     let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };
     let (exit, failure) = watch(engine, attempt, limits, record, &publisher, child).await?;
     *usage = Usage { cpu_ms: exit.cpu_ms, memory_peak_bytes: exit.memory_peak_bytes, sandbox_level: exit.sandbox_level };
-    match verdict::from_exit(&exit).or(failure) {
+    match exit.failure().or(failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
-    }
-}
-
-async fn fetch(engine: &Engine, record: &Record, cache: &std::path::Path) -> Result<PathBuf, Failure> {
-    let unavailable = |cause: String| Failure::new(Code::InputUnavailable, "The input is not there any more.").stage("fetch").detail(cause);
-    match &record.source {
-        Some(Source::Blob(key)) => engine.blobs.fetch(key, cache).await.map_err(|e| unavailable(e.to_string())),
-        Some(Source::Path(path)) => std::fs::canonicalize(path).map_err(|e| unavailable(e.to_string())),
-        None => Err(unavailable("the job has no source".into())),
     }
 }
 
@@ -108,8 +102,8 @@ fn pending(job: &Job) -> impl Iterator<Item = (usize, &crate::job::Output)> {
     job.outputs.iter().enumerate().filter(|(_, o)| o.state != State::Succeeded)
 }
 
-/// Listens to the child until it is gone; enforces the limits; publishes each output as it comes. Returns how it ended and
-/// the failure that counts for the job.
+/// Listens to the child until it is gone and all it made is published; enforces the limits all the while. Returns how it
+/// ended and the failure that counts for the job.
 async fn watch(
     engine: &Engine,
     attempt: &RunningAttempt,
@@ -118,34 +112,35 @@ async fn watch(
     publisher: &Publisher<'_>,
     mut child: Child,
 ) -> Result<(Exit, Option<Failure>), Failure> {
-    let started = Instant::now();
-    let mut watch = Watch { started, asked_at: None, busy_at: started, cpu_ms: 0 };
+    let mut watch = Watch::start();
     let mut tick = tokio::time::interval(WATCH);
-    let mut done: Vec<(usize, Result<Produced, Failure>)> = Vec::new();
-    let mut failure = None;
     let total = pending(&record.job).count();
-    loop {
+    let (mut gone, mut held, mut failure) = (false, None, None);
+    let mut publishing = FuturesOrdered::new();
+    while !gone || !publishing.is_empty() {
         tokio::select! {
-            report = child.reports.recv() => match report {
-                None => break,
+            report = child.reports.recv(), if !gone => match report {
+                None => {
+                    gone = true;
+                    publishing.extend(held.take().map(|(index, result)| publish(engine, attempt, record, publisher, index, result)));
+                }
                 Some(Report::Progress { output, progress }) => {
-                    watch.busy_at = Instant::now();
-                    attempt.progress(output.min(record.job.outputs.len()), total, started.elapsed().as_secs_f64(), progress);
+                    watch.busy();
+                    attempt.progress(output.min(record.job.outputs.len()), total, watch.started.elapsed().as_secs_f64(), progress);
                 }
                 Some(Report::Log { level, message }) => attempt.log(engine.clock.now(), level, "child", &message),
                 Some(Report::Violation(what)) => {
                     attempt.log(engine.clock.now(), Level::Error, "worker", &format!("the jail refused {what}"));
                 }
                 Some(Report::Probed(media)) => media.into_iter().for_each(|m| attempt.media(m)),
-                Some(Report::Output { output, result }) => {
-                    watch.busy_at = Instant::now();
-                    done.push((output, result));
-                    if total > 1 {
-                        let (index, result) = done.remove(0);
-                        failure = failure.or(publish(engine, attempt, record, publisher, index, result).await?);
-                    }
-                }
+                // One of several is shown at once; the only one when its maker has ended.
+                Some(Report::Output { output, result }) if total == 1 => held = Some((output, result)),
+                Some(Report::Output { output, result }) => publishing.push_back(publish(engine, attempt, record, publisher, output, result)),
             },
+            Some(published) = publishing.next(), if !publishing.is_empty() => {
+                watch.busy();
+                failure = failure.or(published?);
+            }
             () = attempt.stop.cancelled(), if watch.asked_at.is_none() => {
                 watch.asked_at = Some(Instant::now());
                 child.control.stop();
@@ -154,16 +149,15 @@ async fn watch(
                 child.control.kill();
                 break;
             }
-            _ = tick.tick() => watch.enforce(attempt, limits, child.control.usage().map(|u| u.cpu_ms)),
+            _ = tick.tick() => {
+                if !publishing.is_empty() {
+                    watch.busy();
+                }
+                watch.enforce(attempt, limits, child.control.usage().map(|u| u.cpu_ms));
+            }
         }
     }
     let exit = (&mut child.exit).await.map_err(|e| Failure::internal(e).stage("wait"))?;
-    if attempt.kill.is_cancelled() || attempt.cause().is_some_and(|c| c != Cause::Interrupted && c != Cause::SoftTimeLimit && c != Cause::Cancelled) {
-        return Ok((exit, failure));
-    }
-    for (index, result) in done {
-        failure = failure.or(publish(engine, attempt, record, publisher, index, result).await?);
-    }
     Ok((exit, failure))
 }
 
@@ -207,12 +201,21 @@ struct Watch {
 }
 
 impl Watch {
+    fn start() -> Watch {
+        let started = Instant::now();
+        Watch { started, asked_at: None, busy_at: started, cpu_ms: 0 }
+    }
+
+    fn busy(&mut self) {
+        self.busy_at = Instant::now();
+    }
+
     fn enforce(&mut self, attempt: &RunningAttempt, limits: &Limits, cpu_ms: Option<u64>) {
         let (soft, hard) = attempt.limits();
         let elapsed = self.started.elapsed().as_millis() as u64;
         if cpu_ms.is_some_and(|ms| ms > self.cpu_ms) {
             self.cpu_ms = cpu_ms.unwrap_or(self.cpu_ms);
-            self.busy_at = Instant::now();
+            self.busy();
         }
         if elapsed >= hard {
             attempt.end(Cause::HardTimeLimit);

@@ -9,7 +9,8 @@ use crate::format::Format;
 use crate::intake;
 use crate::job::{Lease, Media, Output, Record, State, Verification};
 use crate::limits::Limits;
-use crate::sandbox::{InputOrder, Order, Report, Work};
+use crate::probe;
+use crate::sandbox::{InputOrder, Order, Work};
 use crate::store::OutputDone;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -122,24 +123,7 @@ impl Publisher<'_> {
             limits: Limits { soft_time_limit: PROOF_LIMIT, hard_time_limit: PROOF_LIMIT, ..self.limits.clone() },
             threads: self.engine.threads,
         };
-        let probed = tokio::time::timeout(PROOF_LIMIT.duration(), probed(self.engine, order)).await;
-        probed.unwrap_or_else(|_| Err(Failure::new(Code::HardTimeLimit, "Checking the finished file took too long."))).map_err(|f| f.stage("verify"))
-    }
-}
-
-/// Runs a probe in a jailed child.
-pub async fn probed(engine: &Engine, order: Order) -> Result<Media, Failure> {
-    let mut child = engine.launcher.launch(order).await.map_err(Failure::internal)?;
-    let mut answer = None;
-    while let Some(report) = child.reports.recv().await {
-        if let Report::Probed(result) = report {
-            answer = Some(result);
-        }
-    }
-    let exit = (&mut child.exit).await.map_err(Failure::internal)?;
-    match super::verdict::from_exit(&exit) {
-        Some(failure) => Err(failure),
-        None => answer.unwrap_or_else(|| Err(Failure::internal("the probe gave no answer"))),
+        probe::run(&*self.engine.launcher, order).await.map_err(|f| f.stage("verify"))
     }
 }
 

@@ -4,7 +4,6 @@ use super::running::Cause;
 use crate::failure::{Code, Failure, RetryPolicy};
 use crate::job::Job;
 use crate::queue::Settings;
-use crate::sandbox::{End, Exit};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -30,21 +29,6 @@ pub fn from_cause(cause: Cause, soft_ms: u64, hard_ms: u64) -> Verdict {
         Cause::Stalled => Failure::new(Code::HardTimeLimit, "The conversion made no progress any more and was killed."),
     };
     Verdict::Failed(Box::new(failure))
-}
-
-/// The failure that a child's end stands for; none when it ended well.
-pub fn from_exit(exit: &Exit) -> Option<Failure> {
-    const SIGXCPU: i32 = 24;
-    match exit.end {
-        End::Clean => None,
-        End::OutOfMemory => Some(Failure::new(Code::OutOfMemory, "The conversion needed more memory than its limit.")),
-        End::OutputLimit => Some(Failure::limit("The result is larger than the limit for outputs.")),
-        End::Forbidden => Some(Failure::new(Code::PolicyViolation, "The file made the converter try something that is not allowed.")),
-        End::Signal(SIGXCPU) => Some(Failure::new(Code::HardTimeLimit, "The conversion used more processor time than its limit.")),
-        End::Signal(signal) => Some(Failure::new(Code::Crashed, "The converter crashed on this file.").detail(format!("signal {signal}"))),
-        End::Status(status) => Some(Failure::new(Code::Crashed, "The converter crashed on this file.").detail(format!("exit status {status}"))),
-        End::ZygoteLost => Some(Failure::internal("the zygote died")),
-    }
 }
 
 /// When to try again after this failure, if at all.

@@ -3,7 +3,8 @@
 use super::on_every_store;
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
-use millrace::job::{CancelMode, Lease, State, Upload};
+use millrace::job::{Asked, CancelMode, Lease, State, Upload};
+use millrace::limits::Span;
 use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep};
 
 fn renewal(lease: Lease) -> Renewal {
@@ -39,6 +40,31 @@ fn a_stale_worker_changes_nothing() {
         assert_eq!(store.release(stale, vec![], at(60)).await.unwrap(), Err(LeaseLost));
         assert_eq!(store.renew(vec![renewal(stale)], at(100), at(60)).await.unwrap(), [Renewed::Lost]);
         assert_eq!(store.get(id).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn live_settings_reach_waiting_and_running_jobs_but_not_what_a_client_set() {
+    on_every_store(|store| async move {
+        let (minutes, plain) = (|n: u64| Span::from_secs(60 * n), store_of(&store, new_job(0)).await);
+        let mut own = new_job(1);
+        own.record.job.hard_time_limit = minutes(2);
+        own.record.asked = Asked { hard_time_limit: Some(minutes(2)), max_attempts: Some(9), ..Asked::default() };
+        let own = store_of(&store, own).await;
+        let tune = |soft| Tuning {
+            soft_time_limit: Some(minutes(soft)),
+            hard_time_limit: Some(minutes(soft + 10)),
+            max_attempts: Some(5),
+            ..Tuning::default()
+        };
+        store.tune("image", tune(20), at(5)).await.unwrap();
+        let leased = store.lease(lease_request(2, 40), at(10)).await.unwrap();
+        let limits: Vec<_> = leased.iter().map(|r| (r.job.id, r.job.soft_time_limit, r.job.hard_time_limit, r.job.max_attempts)).collect();
+        assert_eq!(limits, [(plain, minutes(20), minutes(30), 5), (own, minutes(2), minutes(2), 9)]);
+        store.tune("image", tune(40), at(15)).await.unwrap();
+        let renewed = store.renew([plain, own].map(|job| renewal(Lease { job, attempt: 1 })).to_vec(), at(60), at(20)).await.unwrap();
+        let held = |soft, hard| Renewed::Held { cancel: None, soft_time_limit: minutes(soft), hard_time_limit: minutes(hard) };
+        assert_eq!(renewed, [held(40, 50), held(2, 2)]);
     });
 }
 

@@ -93,9 +93,16 @@ fn bad_files_end_with_a_clear_word_and_no_output() {
 #[test]
 fn a_wrong_option_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let done = convert(folder.path(), &[&good("image/png"), &path(&folder, "out.webp"), "-o", "quality=101"]);
-    assert_eq!(done.status.code(), Some(2));
-    assert!(complaint(&done).contains("options.quality") && complaint(&done).contains("1 to 100"), "{}", complaint(&done));
+    for (option, words) in [
+        ("quality=101", ["`options.quality` does not take 101", "1 to 100"]),
+        ("quality=300", ["`options.quality` does not take 300", "1 (small) to 100 (best)"]),
+        ("fit=stretch", ["`options.fit` does not take \"stretch\"", "contain"]),
+        ("qality=1", ["no option `options.qality`", "quality"]),
+    ] {
+        let done = convert(folder.path(), &[&good("image/png"), &path(&folder, "out.webp"), "-o", option]);
+        assert_eq!(done.status.code(), Some(2), "{option}");
+        assert!(words.iter().all(|word| complaint(&done).contains(word)), "{option}: {}", complaint(&done));
+    }
 }
 
 #[test]

@@ -2,3 +2,4 @@
 
 mod attempts;
 mod convert;
+mod http;

@@ -3,4 +3,5 @@
 pub mod direct;
 pub mod jailed;
 pub mod records;
+pub mod server;
 pub mod service;

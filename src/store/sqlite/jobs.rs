@@ -5,7 +5,7 @@ use super::tables::{self, Found, Tx, one, rows, state_number};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition};
 use jiff::Timestamp;
-use rusqlite::{ToSql, params};
+use rusqlite::{Connection, ToSql, params};
 use tokio::sync::broadcast;
 
 #[async_trait::async_trait]
@@ -60,7 +60,7 @@ impl Jobs for SqliteStore {
                 return Err(StoreError::WrongState(found.record.job.state));
             }
             tx.delete(found.seq)?;
-            Ok(found.record.artifacts.into_values().collect())
+            unneeded(tx, found.record.artifacts.into_values())
         })
         .await
     }
@@ -111,6 +111,21 @@ pub fn insert(tx: &mut Tx<'_>, new: NewJob, now: Timestamp) -> Result<Inserted> 
     tx.notice(Notice::Ready(job.queue.clone()));
     tx.event("queued", job.id, &job.queue, serde_json::json!({"converter": job.converter}), now)?;
     Ok(Inserted::New(job))
+}
+
+/// Those of an ended job's blobs that no waiting or running job reads; the orphan search finds the others later.
+pub fn unneeded(tx: &Tx<'_>, keys: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
+    let mut free = Vec::new();
+    for key in keys {
+        if !is_borrowed(tx.connection, &key)? {
+            free.push(key);
+        }
+    }
+    Ok(free)
+}
+
+pub fn is_borrowed(connection: &Connection, key: &str) -> Result<bool> {
+    Ok(one(connection, "SELECT 1 FROM jobs WHERE state < 2 AND borrowed = ?1", &[&key], |_| Ok(()))?.is_some())
 }
 
 /// Keyset pagination, never OFFSET; text search by prefix through the full-text index.

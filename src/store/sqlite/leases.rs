@@ -72,7 +72,8 @@ impl Leases for SqliteStore {
 }
 
 fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<Record>> {
-    if tuning(tx, &request.queue)?.paused == Some(true) {
+    let tuning = tuning(tx, &request.queue)?;
+    if tuning.paused == Some(true) {
         return Ok(Vec::new());
     }
     expire(tx, Some(&request.queue), now)?;
@@ -85,6 +86,7 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
         }
         let sql = "SELECT seq, record FROM jobs WHERE state = 0 AND queue = ?1 AND priority = ?2 AND run_at <= ?3 ORDER BY run_at, seq LIMIT ?4";
         for mut found in tx.select(sql, &[&request.queue, &priority, &now.as_millisecond(), &(wanted as i64)])? {
+            transition::tune(&mut found.record, &tuning);
             let kind = transition::lease(&mut found.record, &request.worker, request.sandbox_level, now);
             tx.transition(&found, Some(request.until), kind, now)?;
             leased.push(found.record);

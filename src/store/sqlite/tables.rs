@@ -58,8 +58,8 @@ impl<'c> Tx<'c> {
     pub fn insert(&mut self, record: &Record) -> Result<()> {
         let job = &record.job;
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -72,6 +72,7 @@ impl<'c> Tx<'c> {
                 job.from.map(|f| f.id()),
                 job.unique_key,
                 record.upload,
+                record.borrowed(),
                 text(record)?,
             ],
         )?;

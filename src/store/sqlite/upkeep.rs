@@ -52,7 +52,7 @@ impl Upkeep for SqliteStore {
             tx.execute("INSERT OR REPLACE INTO tunings VALUES (?1, ?2)", params![queue, text(&new)?])?;
             if change.soft_time_limit.is_some() || change.hard_time_limit.is_some() {
                 for mut found in tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND queue = ?1", &[&queue])? {
-                    transition::set_limits(&mut found.record, change.soft_time_limit, change.hard_time_limit);
+                    transition::tune(&mut found.record, &new);
                     tx.save(&found, None)?;
                 }
             }
@@ -181,7 +181,7 @@ fn purge_outputs(tx: &mut Tx<'_>, policy: &PurgePolicy, purged: &mut Purged) -> 
     let sql = "SELECT seq, record FROM jobs WHERE state > 1 AND has_bytes = 1 AND queue = ?1 AND finished_at < ?2 LIMIT ?3";
     for (queue, before) in &policy.outputs_before {
         for mut found in tx.select(sql, &[queue, &before.as_millisecond(), &(policy.limit as i64)])? {
-            purged.blobs.extend(transition::forget_outputs(&mut found.record));
+            purged.blobs.extend(jobs::unneeded(tx, transition::forget_outputs(&mut found.record))?);
             tx.save(&found, None)?;
             purged.outputs += 1;
         }
@@ -195,7 +195,7 @@ fn purge_records(tx: &mut Tx<'_>, policy: &PurgePolicy, purged: &mut Purged) -> 
     for (queue, before) in &policy.records_before {
         for found in tx.select(sql, &[queue, &before.as_millisecond(), &(policy.limit as i64)])? {
             tx.delete(found.seq)?;
-            purged.blobs.extend(found.record.artifacts.into_values());
+            purged.blobs.extend(jobs::unneeded(tx, found.record.artifacts.into_values())?);
             purged.records += 1;
         }
     }
@@ -225,6 +225,9 @@ fn is_referenced(connection: &Connection, key: &str) -> Result<bool> {
             Ok(one(connection, sql, &[&id], |_| Ok(()))?.is_some())
         }
         (Some("jobs"), Some(id), Some(attempt)) => {
+            if jobs::is_borrowed(connection, key)? {
+                return Ok(true);
+            }
             let (Ok(id), Ok(attempt)) = (id.parse::<JobId>(), attempt.parse::<u32>()) else { return Ok(false) };
             match tables::find(connection, id) {
                 Ok(found) => {
