@@ -9,6 +9,7 @@ mod events;
 mod info;
 mod jobs;
 mod options;
+mod probe;
 mod queues;
 mod save;
 mod schedules;
@@ -61,6 +62,8 @@ enum Command {
     Queues(queues::Args),
     /// A server's schedules: list, put, delete, run.
     Schedules(schedules::Args),
+    /// What files hold, without converting them.
+    Probe(probe::Args),
     /// What can be converted into what.
     Formats(info::FormatsArgs),
     /// Measure this host: the jail, the converters, the disk.
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(args) => jobs::run(args),
         Command::Queues(args) => queues::run(args),
         Command::Schedules(args) => schedules::run(args),
+        Command::Probe(args) => probe::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),

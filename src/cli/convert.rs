@@ -16,7 +16,7 @@ use crate::store::{Notice, Tuning};
 use futures::StreamExt;
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -111,9 +111,10 @@ async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<E
     let slots = slots(args, &app).await?;
     let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts(), written: Mutex::default() };
     // Twice the slots: the next file is looked at while the last one is being written.
-    let results: Vec<_> = futures::stream::iter(items).map(|item| run.one(item)).buffered(2 * slots).collect().await;
+    let runs = futures::stream::iter(items.iter().enumerate()).map(|(n, item)| async { (n, run.one(item).await.err()) });
+    let ended: BTreeMap<usize, Option<Failed>> = runs.buffer_unordered(2 * slots).collect().await;
     app.stop().await;
-    let failed: Vec<(&Item, &Failed)> = items.iter().zip(&results).filter_map(|(item, r)| r.as_ref().err().map(|e| (item, e))).collect();
+    let failed: Vec<(&Item, Failed)> = items.iter().zip(ended.into_values()).filter_map(|(item, failed)| failed.map(|f| (item, f))).collect();
     for (item, (_, text)) in &failed {
         complain(format!("{}: {text}", super::table::plain(&item.input.to_string_lossy())));
     }
@@ -253,10 +254,13 @@ pub fn judge(job: &Job) -> Result<(), Failed> {
     Err((exit, super::table::plain(&format!("{}: {} {}", error.code, error.message, error.hint))))
 }
 
-fn refused(refusal: Refusal) -> Failed {
+pub fn refused(refusal: Refusal) -> Failed {
     let code = serde_json::to_value(refusal.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
     let allowed: Vec<&str> = refusal.allowed.iter().map(String::as_str).collect();
-    (Exit::Usage, refusal_line(&code, &refusal.message, refusal.field.as_deref(), refusal.given.as_deref(), &allowed))
+    // Which file is said by the caller.
+    let named = refusal.field.filter(|field| field != "input");
+    let given = named.as_ref().and(refusal.given);
+    (Exit::Usage, refusal_line(&code, &refusal.message, named.as_deref(), given.as_deref(), &allowed))
 }
 
 #[cfg(test)]

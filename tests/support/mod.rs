@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod command;
 pub mod direct;
 pub mod jailed;
 pub mod records;
