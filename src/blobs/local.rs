@@ -7,6 +7,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+/// How often a folder is made again for one file.
+const FOLDER_TRIES: usize = 100;
+
 pub struct LocalBlobs {
     root: PathBuf,
 }
@@ -85,10 +88,15 @@ fn publish(root: &Path, from: &Path, to: &Path) -> Result<(), BlobError> {
     file.sync_all()?;
     let parent = to.parent().unwrap_or(root);
     let made: Vec<&Path> = parent.ancestors().take_while(|f| *f != root && !f.exists()).collect();
-    fs::create_dir_all(parent)?;
-    match fs::rename(from, to) {
-        Err(e) if e.kind() == ErrorKind::CrossesDevices => copy_over(from, to)?,
-        other => other?,
+    let mut tries = 0..FOLDER_TRIES;
+    loop {
+        fs::create_dir_all(parent)?;
+        match fs::rename(from, to) {
+            // A delete has just taken the empty folder away.
+            Err(e) if e.kind() == ErrorKind::NotFound && tries.next().is_some() => {}
+            Err(e) if e.kind() == ErrorKind::CrossesDevices => break copy_over(from, to)?,
+            other => break other?,
+        }
     }
     File::open(parent)?.sync_all()?;
     for folder in made {

@@ -2,7 +2,7 @@
 
 use super::{Finish, OutputDone, Renewal, Tuning};
 use crate::failure::{Code, Failure};
-use crate::job::{Attempt, CancelMode, ItemError, Lease, Record, State, Stats};
+use crate::job::{Attempt, CancelMode, ItemError, Lease, Media, Record, State, Stats};
 use crate::progress::Progress;
 use jiff::Timestamp;
 
@@ -38,12 +38,10 @@ pub fn lease(record: &mut Record, worker: &str, sandbox_level: u8, now: Timestam
 }
 
 pub fn renew(record: &mut Record, renewal: &Renewal) {
+    measured(record, renewal.media.as_ref());
     let job = &mut record.job;
     if let Some(progress) = &renewal.progress {
         job.progress = progress.clone();
-    }
-    if let (Some(media), Some(input)) = (&renewal.media, &mut job.input) {
-        input.media = media.clone();
     }
     for (index, progress) in &renewal.outputs {
         if let Some(output) = job.outputs.get_mut(*index).filter(|o| !o.state.is_terminal()) {
@@ -69,6 +67,7 @@ pub fn output_done(record: &mut Record, done: OutputDone) -> Kind {
 /// `running -> succeeded | failed | cancelled`, or `queued` again when there is a time to retry at.
 pub fn finish(record: &mut Record, finish: &Finish, now: Timestamp) -> Kind {
     close_attempt(record, finish, now);
+    measured(record, finish.media.as_ref());
     let job = &mut record.job;
     let Some(failure) = &finish.failure else {
         job.state = State::Succeeded;
@@ -180,6 +179,12 @@ pub fn forget_outputs(record: &mut Record) -> Vec<String> {
         output.url = None;
     }
     std::mem::take(&mut record.artifacts).into_values().collect()
+}
+
+fn measured(record: &mut Record, media: Option<&Media>) {
+    if let (Some(media), Some(input)) = (media, &mut record.job.input) {
+        input.media = media.clone();
+    }
 }
 
 fn requeue(record: &mut Record, now: Timestamp, kind: Kind) -> Kind {

@@ -237,7 +237,7 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
     let failure = match verdict {
         Verdict::Abandoned => return,
         Verdict::Interrupted => {
-            if let Err(error) = engine.store.release(attempt.lease, attempt.take_log(), engine.clock.now()).await {
+            if let Err(error) = engine.store.release(attempt.lease, attempt.take_rest().1, engine.clock.now()).await {
                 tracing::error!(job = %job.id, %error, "an interrupted job could not be given back");
             }
             return;
@@ -250,6 +250,7 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
         tracing::warn!(job = %job.id, attempt = job.attempt, code = %failure.code, stage = failure.stage, cause = failure.detail, "attempt failed: {}", failure.message);
     }
     let retry_at = failure.as_ref().and_then(|f| verdict::retry_at(job, f, settings, now));
+    let (media, log) = attempt.take_rest();
     let finish = Finish {
         lease: attempt.lease,
         failure,
@@ -257,7 +258,8 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
         cpu_ms: usage.cpu_ms,
         memory_peak_bytes: usage.memory_peak_bytes,
         sandbox_level: usage.sandbox_level,
-        log: attempt.take_log(),
+        media,
+        log,
     };
     while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {
         match engine.store.finish(finish.clone(), engine.clock.now()).await {

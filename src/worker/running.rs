@@ -113,9 +113,10 @@ impl RunningAttempt {
         }
     }
 
-    /// Lines that no heartbeat has carried yet.
-    pub fn take_log(&self) -> Vec<LogLine> {
-        std::mem::take(&mut lock(&self.news).log)
+    /// What no heartbeat has carried yet and the end of the attempt must: the input's measures and the last lines.
+    pub fn take_rest(&self) -> (Option<Media>, Vec<LogLine>) {
+        let news = std::mem::take(&mut *lock(&self.news));
+        (news.media, news.log)
     }
 
     /// What is new since the last call, if anything is.

@@ -1,9 +1,14 @@
-//! One suite for every keeper of a port: SQLite in memory and on file.
+//! One suite for every keeper of a port: stores (SQLite in memory and on file) and blobs (a local folder).
 
+mod blobs;
 mod store;
 
+use millrace::blobs::Blobs;
+use millrace::blobs::local::LocalBlobs;
 use millrace::store::sqlite::SqliteStore;
 use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A store and the folder it lives in.
 pub struct Kept {
@@ -20,4 +25,14 @@ pub fn on_every_store<F: Future<Output = ()>>(test: impl Fn(SqliteStore) -> F) {
     for kept in [in_memory, on_file] {
         runtime.block_on(test(kept.store.clone()));
     }
+}
+
+/// Runs one test on each keeper of bytes, with a folder for what is not published yet.
+pub fn on_every_blobs<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Blobs>, PathBuf) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let staging = folder.path().join("staging");
+    std::fs::create_dir(&staging).unwrap();
+    let local = LocalBlobs::open(&folder.path().join("blobs")).unwrap();
+    runtime.block_on(test(Arc::new(local), staging));
 }

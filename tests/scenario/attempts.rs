@@ -2,6 +2,7 @@
 
 use crate::support::service::Service;
 use millrace::failure::Code;
+use millrace::format::Format;
 use millrace::job::{CancelMode, State};
 use millrace::limits::Span;
 use millrace::store::Tuning;
@@ -29,6 +30,16 @@ async fn a_job_succeeds_with_its_proof_and_its_bytes() {
     assert_eq!(text, "ok");
     assert!(job.attempts[0].sandbox_level >= 3 && job.attempts[0].finished_at.is_some());
     assert!(!service.intake.store.log(id, 0).await.unwrap().is_empty());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_input_is_measured_however_short_the_job_is() {
+    let service = Service::start(FAST);
+    let zip = std::fs::read(crate::support::direct::fixture("archive/zip/good/mixed.zip")).unwrap();
+    let id = service.submit("a.zip", zip, |r| r.to = Format::parse("json")).await;
+    let job = service.ended(id).await;
+    assert!(job.input.as_ref().unwrap().media.entries.is_some_and(|n| n > 0), "{:?}", job.input);
     service.stop().await;
 }
 

@@ -3,5 +3,7 @@
 mod attempts;
 mod cli;
 mod convert;
+mod disk;
 mod hostile;
 mod http;
+mod kill;

@@ -23,6 +23,7 @@ pub struct Config {
     queues: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     token: Option<String>,
+    disk_mib: Option<u32>,
 }
 
 impl Config {
@@ -35,6 +36,12 @@ impl Config {
     /// A configuration variable, without `MILLRACE_`: `INPUTS_ROOTS`, `TIME_ZONE` ...
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((format!("MILLRACE_{name}"), value.into()));
+        self
+    }
+
+    /// Keeps the data folder on a disk of this size, which nobody else sees and which ends with the server.
+    pub fn disk_mib(mut self, size: u32) -> Self {
+        self.disk_mib = Some(size);
         self
     }
 
@@ -84,8 +91,18 @@ impl Server {
         self.process.as_ref().expect("the server runs").child.id()
     }
 
+    /// The processes it has started, each with how many steps it is away: 1 is a zygote, the rest are below one.
+    pub fn processes(&self) -> Vec<(u32, usize)> {
+        Descendants::of(self.pid()).0.into_iter().map(|(id, depth, _)| (id, depth)).collect()
+    }
+
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The data folder as the server sees it, on a disk of its own.
+    pub fn disk(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.pid(), self.data_dir().display()))
     }
 
     /// A request to a path of this server, as `/v1/jobs`.
@@ -177,8 +194,10 @@ impl Server {
         let status = reap(process);
         assert!(status.success(), "{status}:\n{}", self.log());
         started.assert_gone();
-        let left: Vec<_> = std::fs::read_dir(self.data_dir().join("staging")).unwrap().flatten().map(|e| e.path()).collect();
-        assert!(left.is_empty(), "staging folders are left: {left:?}");
+        if self.config.disk_mib.is_none() {
+            let left: Vec<_> = std::fs::read_dir(self.data_dir().join("staging")).unwrap().flatten().map(|e| e.path()).collect();
+            assert!(left.is_empty(), "staging folders are left: {left:?}");
+        }
         took
     }
 
@@ -196,7 +215,10 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let mut command = match self.config.disk_mib {
+            None => Command::new(env!("CARGO_BIN_EXE_millrace")),
+            Some(mib) => on_small_disk(&self.data_dir(), mib),
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
             command.env_remove(name);
@@ -243,6 +265,18 @@ impl Drop for Server {
     }
 }
 
+/// The program behind a mount of its own: a small disk in memory over the data folder.
+fn on_small_disk(data: &Path, mib: u32) -> Command {
+    std::fs::create_dir_all(data).unwrap();
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=\"$1\"m tmpfs \"$2\" && shift 2 && exec \"$@\"", "sh"]);
+    command.arg(mib.to_string()).arg(data).arg(env!("CARGO_BIN_EXE_millrace"));
+    command
+}
+
 /// A client that follows no redirects and sends the token, if there is one.
 pub fn client(token: Option<&str>) -> Client {
     // Fails when another test has done it: just as well.
@@ -273,26 +307,26 @@ fn reap(mut process: Process) -> ExitStatus {
     process.child.wait().unwrap()
 }
 
-/// The processes below one, by descriptor: an id that is used again cannot be mistaken for them.
-struct Descendants(Vec<(u32, OwnedFd)>);
+/// The processes below one with their depth, by descriptor: an id that is used again cannot be mistaken for them.
+struct Descendants(Vec<(u32, usize, OwnedFd)>);
 
 impl Descendants {
     fn of(root: u32) -> Descendants {
         let parents: Vec<(u32, u32)> =
             std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(parent).collect();
-        let (mut found, mut next) = (Vec::new(), vec![root]);
-        while let Some(above) = next.pop() {
+        let (mut found, mut next) = (Vec::new(), vec![(root, 0)]);
+        while let Some((above, depth)) = next.pop() {
             for (child, _) in parents.iter().filter(|(_, parent)| *parent == above) {
-                next.push(*child);
+                next.push((*child, depth + 1));
                 // Gone in the meantime: nothing to wait for.
-                found.extend(pidfd_open(pid(*child), PidfdFlags::empty()).ok().map(|fd| (*child, fd)));
+                found.extend(pidfd_open(pid(*child), PidfdFlags::empty()).ok().map(|fd| (*child, depth + 1, fd)));
             }
         }
         Descendants(found)
     }
 
     fn assert_gone(self) {
-        for (child, pidfd) in self.0 {
+        for (child, _, pidfd) in self.0 {
             assert!(ends(&pidfd, Duration::from_secs(20)), "process {child} outlived the server: {:?}", command_of(child));
         }
     }

@@ -44,9 +44,9 @@ impl Service {
     }
 
     /// Submits an attack file, or a no-op for plain text, with changes to the request.
-    pub async fn submit(&self, name: &str, text: &str, change: impl FnOnce(&mut Request)) -> JobId {
+    pub async fn submit(&self, name: &str, content: impl AsRef<[u8]>, change: impl FnOnce(&mut Request)) -> JobId {
         let now = Timestamp::now();
-        let upload = self.intake.receive(name, text.as_bytes(), now).await.unwrap();
+        let upload = self.intake.receive(name, content.as_ref(), now).await.unwrap();
         let mut request = Request::new(InputRef::Upload(upload.id), Format::parse("noop"));
         change(&mut request);
         self.intake.submit(request, None, now).await.unwrap().job().id
