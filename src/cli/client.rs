@@ -50,9 +50,8 @@ pub struct Client {
 
 /// Runs a client's command.
 pub fn with(server: &Server, work: impl AsyncFnOnce(&Client) -> Result<Exit, Trouble>) -> Exit {
-    let done = runtime()
-        .map_err(|e| Trouble::new(Exit::Unavailable, e))
-        .and_then(|runtime| runtime.block_on(async { work(&Client::new(server)?).await }));
+    let done =
+        runtime().map_err(|e| Trouble::new(Exit::Unavailable, e)).and_then(|runtime| runtime.block_on(async { work(&Client::new(server)?).await }));
     done.unwrap_or_else(|trouble| {
         complain(trouble.text);
         trouble.exit

@@ -111,7 +111,8 @@ async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<E
     let slots = slots(args, &app).await?;
     let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts(), written: Mutex::default() };
     // Twice the slots: the next file is looked at while the last one is being written.
-    let runs = futures::stream::iter(items.iter().enumerate()).map(|(n, item)| async { (n, run.one(item).await.err()) });
+    let run = &run;
+    let runs = futures::stream::iter(items.iter().enumerate()).map(|(n, item)| async move { (n, run.one(item).await.err()) });
     let ended: BTreeMap<usize, Option<Failed>> = runs.buffer_unordered(2 * slots).collect().await;
     app.stop().await;
     let failed: Vec<(&Item, Failed)> = items.iter().zip(ended.into_values()).filter_map(|(item, failed)| failed.map(|f| (item, f))).collect();

@@ -6,8 +6,8 @@ use super::{Exit, complain, environment, print, runtime};
 use crate::config::Config;
 use crate::convert::Zygote;
 use crate::converters;
-use crate::sandbox::probe::{self, Facet, Measured};
 use crate::sandbox::Zygotes;
+use crate::sandbox::probe::{self, Facet, Measured};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,11 @@ const WALLS: [(&str, &str, &str); 7] = [
     ("landlock", "read and write a foreign file", "use a kernel of 5.13 or later with `landlock` in its list of security modules (`lsm=` at boot)"),
     ("seccomp", "open a socket, start a process", "use a kernel with CONFIG_SECCOMP_FILTER; some container profiles forbid filters"),
     ("rlimits", "take more memory than allowed", "let the service lower its own limits"),
-    ("network", "find a way out", "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's seccomp and AppArmor profile)"),
+    (
+        "network",
+        "find a way out",
+        "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, or the container's seccomp and AppArmor profile)",
+    ),
     ("pids", "see other processes", "allow user namespaces, as for the network"),
     ("users", "be somebody else within", "allow user namespaces, as for the network; as root none is wanted"),
     ("cgroup", "a memory limit for the whole tree", "delegate a cgroup: Delegate=yes in the service's systemd unit"),
@@ -80,7 +84,9 @@ fn in_json(measured: &Measured, opened: &[Opened], disk: &Result<Disk, String>) 
         })
         .collect();
     let disk = match disk {
-        Ok(disk) => json!({"folder": disk.folder, "fdatasync_median_us": disk.median.as_micros() as u64, "fdatasync_slowest_us": disk.slowest.as_micros() as u64}),
+        Ok(disk) => {
+            json!({"folder": disk.folder, "fdatasync_median_us": disk.median.as_micros() as u64, "fdatasync_slowest_us": disk.slowest.as_micros() as u64})
+        }
         Err(reason) => json!({"reason": reason}),
     };
     format!("{}\n", json!({"sandbox_level": measured.level, "facets": measured.facets, "families": families, "disk": disk}))

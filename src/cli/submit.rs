@@ -111,8 +111,8 @@ async fn send(client: &Client, file: &Path) -> Result<Value, Trouble> {
     let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let bar = bars::transfer(&name, meta.len());
     let counted = bar.clone();
-    let bytes = ReaderStream::with_capacity(opened, 256 * 1024)
-        .inspect(move |chunk| counted.inc(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64)));
+    let bytes =
+        ReaderStream::with_capacity(opened, 256 * 1024).inspect(move |chunk| counted.inc(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64)));
     let answer = client.upload(&name, reqwest::Body::wrap_stream(bytes)).await;
     bar.finish_and_clear();
     if let Err(trouble) = &answer {

@@ -116,7 +116,9 @@ fn hundreds_of_files_are_converted_a_few_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let (source, out) = (good("image/qoi"), path(&folder, "out"));
     let files: Vec<String> = (0..300).map(|n| path(&folder, &format!("{n}.qoi"))).collect();
-    files.iter().for_each(|file| drop(std::fs::copy(&source, file).unwrap()));
+    for file in &files {
+        std::fs::copy(&source, file).unwrap();
+    }
     let mut args: Vec<&str> = files.iter().map(String::as_str).collect();
     args.extend(["--to", "bmp", "--out-dir", &out, "--jobs", "3", "--json", "-o", "width=8"]);
     let done = convert(folder.path(), &args);
@@ -127,7 +129,11 @@ fn hundreds_of_files_are_converted_a_few_at_a_time() {
     for line in done.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
         let id = line["id"].as_str().unwrap().to_owned();
         let ended = ["succeeded", "failed"].contains(&line["state"].as_str().unwrap());
-        if ended { under_way.remove(&id) } else { under_way.insert(id) };
+        if ended {
+            under_way.remove(&id)
+        } else {
+            under_way.insert(id)
+        };
         assert!(under_way.len() <= 6, "{under_way:?}");
     }
 }
