@@ -1,31 +1,56 @@
 //! Bytes on their way in: streamed, counted, never held in memory.
 
 use super::Shared;
+use super::extract::Query;
 use super::problem::Problem;
 use crate::failure::{Refusal, RefusalKind};
 use crate::job::Upload;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
 use futures::TryStreamExt;
 use serde::Deserialize;
 use tokio_util::io::StreamReader;
+use utoipa::{IntoParams, ToSchema};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Name {
     /// The file's name, for a raw body.
     name: Option<String>,
 }
 
+/// A file as a form sends it.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only described: the part is read as a stream.
+pub struct UploadForm {
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Keeps a file for jobs: a raw body, or multipart with a part `file`. It is kept for 24 hours, and as long as a job needs it.
+#[utoipa::path(post, path = "/v1/uploads", tag = "uploads", params(Name),
+    request_body(content((String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
+    responses((status = 201, body = Upload), Problem))]
 pub async fn receive(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<(StatusCode, Json<Upload>), Problem> {
-    if !is_multipart(&request) {
-        let upload = raw(&service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await?;
-        return Ok((StatusCode::CREATED, Json(upload)));
+    Ok((StatusCode::CREATED, Json(any(&service, &name, request).await?)))
+}
+
+impl Name {
+    pub fn is_none(&self) -> bool {
+        self.name.is_none()
     }
-    let (upload, _) = multipart(&service, request).await?;
-    let missing = || Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file");
-    Ok((StatusCode::CREATED, Json(upload.ok_or_else(missing)?)))
+}
+
+/// The file of a request, whichever way it is sent.
+pub async fn any(service: &Shared, name: &Name, request: Request) -> Result<Upload, Problem> {
+    if !is_multipart(&request) {
+        return raw(service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await;
+    }
+    let (upload, _) = multipart(service, request).await?;
+    upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file").into())
 }
 
 pub fn is_multipart(request: &Request) -> bool {

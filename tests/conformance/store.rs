@@ -21,7 +21,7 @@ fn a_job_runs_from_queued_to_succeeded() {
         assert!(store.is_live(lease).await.unwrap());
         let job = store.finish(finish(lease, None, None), at(20)).await.unwrap().unwrap();
         assert_eq!((job.state, job.finished_at, job.attempts[0].cause.as_deref()), (State::Succeeded, Some(at(20)), Some("succeeded")));
-        let kinds: Vec<String> = store.events(0, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
+        let kinds: Vec<String> = store.events(0, None, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, ["queued", "started", "succeeded"]);
     });
 }
