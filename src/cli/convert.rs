@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +110,7 @@ async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<E
     let config = Config { data_dir: data.path().to_owned(), inputs: Inputs { roots }, ..Config::load(None, &super::environment())? };
     let app = App::start(&config, false).await?;
     let slots = slots(args, &app).await?;
-    let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts(), written: Mutex::default() };
+    let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts()?, written: Mutex::default() };
     // Twice the slots: the next file is looked at while the last one is being written.
     let run = &run;
     let runs = futures::stream::iter(items.iter().enumerate()).map(|(n, item)| async move { (n, run.one(item).await.err()) });
@@ -147,14 +148,15 @@ fn overall(mut exits: impl Iterator<Item = Exit> + Clone) -> Exit {
 }
 
 /// Counts Ctrl-C: the first asks what runs to stop and starts nothing new, the second kills.
-fn interrupts() -> watch::Receiver<u32> {
+fn interrupts() -> Result<watch::Receiver<u32>, String> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let (count, counted) = watch::channel(0);
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        while interrupt.recv().await.is_some() {
             count.send_modify(|n| *n += 1);
         }
     });
-    counted
+    Ok(counted)
 }
 
 struct Run<'a> {

@@ -25,9 +25,9 @@ enum Command {
         /// Five fields, names, or @daily.
         #[arg(long)]
         cron: String,
-        /// IANA name, as Europe/Berlin.
-        #[arg(long, default_value = "UTC")]
-        time_zone: String,
+        /// IANA name, as Europe/Berlin; the server's own by default.
+        #[arg(long)]
+        time_zone: Option<String>,
         /// The job to submit, as cleanup.purge-staging.
         #[arg(long)]
         converter: String,
@@ -51,7 +51,10 @@ pub fn run(args: Args) -> Exit {
             show(client, &answer, &read::<Vec<Schedule>>(&answer)?)
         }
         Command::Put { name, cron, time_zone, converter, disabled } => {
-            let body = json!({"cron": cron, "time_zone": time_zone, "converter": converter, "enabled": !disabled});
+            let mut body = json!({"cron": cron, "converter": converter, "enabled": !disabled});
+            if let Some(time_zone) = time_zone {
+                body["time_zone"] = json!(time_zone);
+            }
             let answer = client.call(Method::PUT, &["v1", "schedules", name], &[], Some(&body)).await?;
             show(client, &answer, &[read(&answer)?])
         }

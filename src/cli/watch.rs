@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Bars move, and a server without an event stream is asked, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -55,6 +56,8 @@ pub async fn all(client: &Client) -> Result<Exit, Trouble> {
     let polled = events.is_none();
     let mut board = Board { multi: MultiProgress::new(), bars: BTreeMap::new(), known: None, json: client.json };
     let mut tick = tokio::time::interval(LOOK_EVERY);
+    // Listens all the time: a signal that comes while a line is written is not lost.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Trouble::new(Exit::Unavailable, e))?;
     loop {
         tokio::select! {
             heard = next(&mut events) => board.tell(&heard?),
@@ -67,7 +70,7 @@ pub async fn all(client: &Client) -> Result<Exit, Trouble> {
                     board.draw(read(&client.get(&["v1", "jobs"], &query).await?["jobs"])?);
                 }
             }
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Done),
+            _ = interrupt.recv() => return Ok(Exit::Done),
         }
     }
 }
@@ -103,7 +106,11 @@ impl Board {
         !self.json && std::io::stderr().is_terminal()
     }
 
+    /// Bars show how far jobs are, and nobody reads the queues' counts as they fly by.
     fn tell(&self, heard: &Heard) {
+        if heard.kind == "queues" || (heard.kind == "progress" && !self.json) {
+            return;
+        }
         self.line(if self.json { heard.data.to_string() } else { event_line(heard) });
     }
 

@@ -153,6 +153,23 @@ async fn queues_are_set_paused_and_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_put_run_and_deleted() {
+    let client = Client::start(Config::default()).await;
+    let table = client.ok(&["schedules", "list"]).await;
+    assert!(table.contains("purge-staging") && table.contains("0 */6 * * *") && table.contains("never"), "{table}");
+    let put = ["schedules", "put", "nightly", "--cron", "30 2 * * *", "--time-zone", "Europe/Berlin", "--converter", "cleanup.purge-records"];
+    assert_eq!(client.json(&put).await["time_zone"], "Europe/Berlin");
+    let id = client.ok(&["schedules", "run", "nightly"]).await.trim().to_owned();
+    assert_eq!(client.server.ended(&id).await["state"], "succeeded");
+    client.ok(&["schedules", "delete", "nightly"]).await;
+    assert!(!client.ok(&["schedules", "list"]).await.contains("nightly"));
+    let wrong = client.run(&["schedules", "put", "x", "--cron", "soon", "--converter", "cleanup.purge-records"]).await;
+    assert!(wrong.exit == 2 && wrong.complaint.contains("cron"), "{}", wrong.complaint);
+    assert_eq!(client.run(&["schedules", "delete", "nobody"]).await.exit, 2);
+    client.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_and_taken_from_the_environment() {
     let mut client = Client::start(Config::default().token(TOKEN)).await;
     let done = client.run(&["jobs", "list"]).await;
@@ -171,6 +188,7 @@ async fn all_jobs_are_followed_until_the_watcher_goes() {
         .args(["jobs", "watch", "--server", client.server.url()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let (tell, told) = std::sync::mpsc::channel();
@@ -189,7 +207,8 @@ async fn all_jobs_are_followed_until_the_watcher_goes() {
     assert!(ids.iter().any(|id| seen.contains(id)), "{seen}");
     let pid = rustix::process::Pid::from_raw(watcher.id().cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    assert!(watcher.wait().unwrap().success(), "Ctrl-C is how it ends");
+    let done = tokio::task::spawn_blocking(move || crate::support::command::finish(watcher)).await.unwrap();
+    assert_eq!(done.exit, 0, "Ctrl-C is how it ends");
     client.server.stop();
 }
 
