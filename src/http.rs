@@ -56,7 +56,7 @@ pub fn router(service: Shared) -> Router {
     let streamed = Router::new()
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/uploads", post(uploads::receive))
-        .route("/v1/convert", post(jobs::convert))
+        .route("/v1/convert", post(jobs::convert).put(jobs::convert))
         .route("/v1/probe", post(probe::look))
         .layer(DefaultBodyLimit::disable());
     let plain = Router::new()

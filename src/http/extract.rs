@@ -50,7 +50,9 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let refuse = |path: String, reason: String| {
         let refusal = Refusal::new(RefusalKind::InvalidRequest, format!("The request cannot be read: {reason}."));
-        Problem(if path == "." { refusal } else { refusal.field(path) })
+        // The end of a path that could not be told is a question mark.
+        let path = path.trim_end_matches('?').trim_end_matches('.');
+        Problem(if path.is_empty() { refusal } else { refusal.field(path) })
     };
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| refuse(e.path().to_string(), e.inner().to_string()))?;
     json.end().map(|()| value).map_err(|e| refuse(".".into(), e.to_string()))
@@ -94,6 +96,8 @@ mod tests {
         }
         let field = |text: &str| parse::<Body>(text.as_bytes()).map(drop).unwrap_err().0.field;
         assert_eq!(field(r#"{"search": {"limit": "x"}}"#).as_deref(), Some("search.limit"));
-        assert_eq!(field("{} {}"), None);
+        for broken in ["{", "{} {}", "[]", ""] {
+            assert_eq!(field(broken), None, "{broken}");
+        }
     }
 }

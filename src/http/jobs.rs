@@ -99,7 +99,7 @@ pub struct Conversion {
 }
 
 /// Converts in one call: bytes (or a multipart part `file`) in, converted bytes out; the job itself when it outlasts the wait.
-#[utoipa::path(post, path = "/v1/convert", tag = "jobs", params(Conversion),
+#[utoipa::path(method(post, put), path = "/v1/convert", tag = "jobs", params(Conversion),
     request_body(content((String = "application/octet-stream"), (uploads::UploadForm = "multipart/form-data"))),
     responses((status = 200, description = "The first output's bytes", body = String, content_type = "application/octet-stream"),
         (status = 202, description = "Still running", body = Job), (status = 422, description = "The job that failed", body = Job), Problem))]

@@ -13,7 +13,7 @@ type Asset = (&'static str, &'static str, &'static [u8]);
 
 const INDEX: Asset = ("", "text/html; charset=utf-8", include_bytes!("page/index.html"));
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [Asset; 8] = [
+const FILES: [Asset; 9] = [
     ("style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
     ("mark.svg", "image/svg+xml", include_bytes!("page/mark.svg")),
     ("page.js", SCRIPT, include_bytes!("page/page.js")),
@@ -21,6 +21,7 @@ const FILES: [Asset; 8] = [
     ("words.js", SCRIPT, include_bytes!("page/words.js")),
     ("queues.js", SCRIPT, include_bytes!("page/queues.js")),
     ("jobs.js", SCRIPT, include_bytes!("page/jobs.js")),
+    ("icons.js", SCRIPT, include_bytes!("page/icons.js")),
     ("files.js", SCRIPT, include_bytes!("page/files.js")),
 ];
 

@@ -9,10 +9,18 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
-use futures::TryStreamExt;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
+use std::time::Duration;
 use tokio_util::io::StreamReader;
 use utoipa::{IntoParams, ToSchema};
+
+/// A client that sends nothing for this long is given up.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long a refused upload may go on.
+const LINGER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -59,8 +67,19 @@ pub fn is_multipart(request: &Request) -> bool {
 }
 
 pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
-    let bytes = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
-    Ok(service.intake.receive(name, bytes, service.clock.now()).await?)
+    let mut bytes = patient(body.into_data_stream().map_err(std::io::Error::other));
+    let received = service.intake.receive(name, &mut bytes, service.clock.now()).await;
+    if received.as_ref().is_err_and(|refusal| refusal.kind == RefusalKind::TooLarge) {
+        // A client that still sends reads no answer: it is listened to for a while. When it ends does not matter.
+        let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
+    }
+    Ok(received?)
+}
+
+/// A body to read from, given up when nothing comes.
+fn patient<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> StreamReader<BoxStream<'s, std::io::Result<Bytes>>, Bytes> {
+    let late = |_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "nothing came for a minute"));
+    StreamReader::new(tokio_stream::StreamExt::timeout(body, SILENCE).map(move |chunk| chunk.unwrap_or_else(late)).boxed())
 }
 
 /// Reads the parts `file` (kept as an upload) and `job` (its text, at most 1 MiB).
@@ -72,7 +91,7 @@ pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upl
         match part.name() {
             Some("file") => {
                 let name = part.file_name().unwrap_or("upload").to_owned();
-                let bytes = StreamReader::new(part.map_err(std::io::Error::other));
+                let bytes = patient(part.map_err(std::io::Error::other));
                 upload = Some(service.intake.receive(&name, bytes, service.clock.now()).await?);
             }
             Some("job") => {

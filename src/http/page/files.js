@@ -87,8 +87,8 @@ function build(file, tools) {
   const choice = element("div", { class: "choice" });
   const remove = element("button", { type: "button", class: "quiet", "aria-label": `Take ${file.name} off the list` }, "Dismiss");
   const item = element("li", { class: "file", "data-state": "sending" },
-    element("div", { class: "file-head" }, element("span", { class: "name", title: file.name }, file.name), element("span", { class: "size" }, bytes(file.size)), remove),
-    bar.element, told, choice);
+    element("div", { class: "file-head" }, element("span", { class: "name", title: file.name }, file.name), element("span", { class: "size" }, bytes(file.size))),
+    element("div", { class: "file-middle" }, bar.element, told), choice, remove);
   let sent = null;
   let held = null;
   let picked = null;

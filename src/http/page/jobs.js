@@ -1,5 +1,6 @@
 // Jobs as rows: what runs and waits, and what has ended.
 
+import { icon } from "./icons.js";
 import { ask, download, token } from "./server.js";
 import { STATES, between, bytes, change, element, say, span, stage, when } from "./words.js";
 
@@ -48,6 +49,7 @@ function build(first, tools) {
   const actions = element("div", { class: "actions" });
   const bar = progressBar();
   const item = element("li", { class: "job" },
+    icon(first.queue),
     element("div", { class: "job-main" }, element("div", { class: "job-head" }, name, route), bar.element, facts, trouble),
     element("div", { class: "job-side" }, state, outputs, actions));
   let shown = "";
@@ -83,9 +85,12 @@ export function progressBar() {
   return {
     element: made,
     update(progress) {
-      bar.value = progress.percent;
+      // How much there is may not be known: then the bar only says that something moves.
+      const unknown = progress.percent === 0 && progress.total === 0 && progress.current > 0;
+      if (unknown) bar.removeAttribute("value");
+      else bar.value = progress.percent;
       bar.setAttribute("aria-label", "Progress");
-      say(percent, `${Math.floor(progress.percent)} %`);
+      say(percent, !unknown ? `${Math.floor(progress.percent)} %` : progress.unit === "bytes" ? bytes(progress.current) : String(progress.current));
       const left = progress.eta_s !== null && progress.eta_s >= 0.5 ? `, ${span(progress.eta_s)} left` : "";
       say(doing, stage(progress) + left);
     },

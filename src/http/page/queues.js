@@ -1,5 +1,6 @@
 // The queues as cards: slots, depth, pause and resume.
 
+import { icon } from "./icons.js";
 import { ask } from "./server.js";
 import { element, say, span } from "./words.js";
 
@@ -38,12 +39,13 @@ function build(name, failed) {
   const running = figure("running");
   const queued = figure("waiting");
   const lost = figure("failed");
+  lost.pair.classList.add("lost");
   const pips = element("div", { class: "pips", role: "img" });
   const note = element("p", { class: "queue-note" });
   let paused = false;
   const button = element("button", {
     type: "button",
-    class: "quiet",
+    class: "quiet turn",
     onclick: async () => {
       button.disabled = true;
       try {
@@ -55,26 +57,30 @@ function build(name, failed) {
     },
   });
   const item = element("li", { class: "queue", "data-family": name },
-    element("div", { class: "queue-head" }, element("h3", {}, name), button), pips,
+    element("div", { class: "queue-head" }, icon(name), element("h3", {}, name), button), pips,
     element("dl", {}, running.pair, queued.pair, lost.pair), note);
 
   function update(queue) {
     paused = queue.paused;
     item.toggleAttribute("data-paused", paused);
     item.toggleAttribute("data-busy", queue.jobs.running > 0);
-    say(button, paused ? "Resume" : "Pause");
-    button.setAttribute("aria-label", `${paused ? "Resume" : "Pause"} the queue ${name}`);
-    say(running.value, String(queue.jobs.running));
-    say(queued.value, String(queue.jobs.queued));
-    say(lost.value, String(queue.jobs.failed));
-    lost.pair.toggleAttribute("data-some", queue.jobs.failed > 0);
+    const label = `${paused ? "Resume" : "Pause"} the queue ${name}`;
+    if (button.title !== label) {
+      button.replaceChildren(icon(paused ? "resume" : "pause"));
+      button.setAttribute("aria-label", label);
+      button.title = label;
+    }
+    for (const [figure, n] of [[running, queue.jobs.running], [queued, queue.jobs.queued], [lost, queue.jobs.failed]]) {
+      say(figure.value, n.toLocaleString("en"));
+      figure.pair.toggleAttribute("data-some", n > 0);
+    }
     const shown = Math.min(Math.max(queue.concurrency, queue.slots_used), PIPS);
     while (pips.childElementCount > shown) pips.lastChild.remove();
     while (pips.childElementCount < shown) pips.append(element("i"));
     [...pips.children].forEach((pip, n) => pip.toggleAttribute("data-used", n < queue.slots_used));
     pips.setAttribute("aria-label", `${queue.slots_used} of ${queue.concurrency} slots in use`);
     pips.title = pips.getAttribute("aria-label");
-    const oldest = queue.oldest_waiting_s !== null && queue.oldest_waiting_s >= 5 ? `oldest waits ${span(queue.oldest_waiting_s)}` : "";
+    const oldest = queue.oldest_waiting_s !== null && queue.oldest_waiting_s >= 10 ? `oldest waits ${span(Math.max(queue.oldest_waiting_s, 10))}` : "";
     say(note, paused ? "Paused: nothing new starts" : oldest);
   }
 
