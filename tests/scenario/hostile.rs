@@ -388,3 +388,25 @@ async fn names_of_parts_are_only_names() {
     }
     server.stop();
 }
+
+/// Cut before their index, which comes last in both: there is nothing to play.
+#[test]
+fn films_and_songs_cut_in_half_or_too_large_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (film, song) = (path("film.mp4"), path("song.m4a"));
+    tool("ffmpeg", &["-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x48:d=1", "-f", "lavfi", "-i", "sine=d=1", "-shortest", &film]);
+    tool("ffmpeg", &["-v", "error", "-f", "lavfi", "-i", "sine=d=1", &song]);
+    for (file, from, to) in [(&film, "mp4", "webm"), (&song, "m4a", "wav")] {
+        let whole = std::fs::read(file).unwrap();
+        let cut = write(folder.path(), &format!("cut.{from}"), &whole[..whole.len() / 2]);
+        Table::default().file(cut, NO_FILM).all_fail(folder.path(), to, exit_of_no_film(from, to));
+    }
+    let queues = folder.path().join("queues");
+    std::fs::create_dir(&queues).unwrap();
+    ["video", "audio"].iter().for_each(|queue| drop(write(&queues, &format!("{queue}.toml"), "input_max = \"100B\"")));
+    let variables = [("MILLRACE_QUEUES_DIR", queues.to_str().unwrap())];
+    for (file, to) in [(film, "webm"), (song, "wav")] {
+        Table::default().file(file, &["too_large", "unsupported_conversion"]).all_fail_with(folder.path(), to, 2, &[], &variables);
+    }
+}
