@@ -68,7 +68,8 @@ impl App {
             queues: queues.clone(),
             threads: engine.threads,
         });
-        let names: Vec<String> = queues.names().map(str::to_owned).collect();
+        let works_on = |name: &&str| config.pools.is_empty() || config.pools.iter().any(|p| p == name);
+        let names: Vec<String> = queues.names().filter(works_on).map(str::to_owned).collect();
         let worker = Worker::start(engine.clone(), &names);
         let stop = CancellationToken::new();
         let scheduler = match service {

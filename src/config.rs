@@ -14,6 +14,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Queue files on top of the shipped ones.
     pub queues_dir: Option<PathBuf>,
+    /// Queues that this process works on; empty: all.
+    pub pools: Vec<String>,
     /// IANA name, for the shipped schedules.
     pub time_zone: String,
     pub inputs: Inputs,
@@ -48,6 +50,7 @@ impl Default for Config {
             data_dir: "millrace-data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             queues_dir: None,
+            pools: Vec::new(),
             time_zone: "UTC".into(),
             inputs: Inputs::default(),
             sandbox: Sandbox::default(),
@@ -63,10 +66,11 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-const VARIABLES: [(&str, &[&str]); 7] = [
+const VARIABLES: [(&str, &[&str]); 8] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("QUEUES_DIR", &["queues_dir"]),
+    ("POOLS", &["pools"]),
     ("TIME_ZONE", &["time_zone"]),
     ("INPUTS_ROOTS", &["inputs", "roots"]),
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
@@ -114,7 +118,7 @@ impl Config {
         }
     }
 
-    /// The shipped queues with the files of `queues_dir` on top.
+    /// The shipped queues with the files of `queues_dir` on top; those named in `pools` must be among them.
     pub fn queues(&self) -> Result<Queues, String> {
         let mut files = Vec::new();
         if let Some(folder) = &self.queues_dir {
@@ -125,7 +129,11 @@ impl Config {
             }
             files.sort();
         }
-        Queues::load(&files)
+        let queues = Queues::load(&files)?;
+        match self.pools.iter().find(|name| queues.get(name).is_none()) {
+            Some(name) => Err(format!("pools: there is no queue `{name}`; there are {}", queues.names().collect::<Vec<_>>().join(", "))),
+            None => Ok(queues),
+        }
     }
 }
 
@@ -140,7 +148,7 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
     }
     let value = match *key {
         "floor" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
-        "roots" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
+        "roots" | "pools" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
         _ => toml::Value::String(value.into()),
     };
     table.insert((*key).into(), value);
@@ -165,10 +173,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        for (text, word) in
-            [("lisen = 1", "lisen"), ("[sandbox]\nfloor = 9", "floor"), ("time_zone = \"Mars\"", "Mars"), ("[auth]\ntoken = \"x\"", "16")]
-        {
-            let error = load(text, &[]).unwrap_err();
+        for (text, word) in [
+            ("lisen = 1", "lisen"),
+            ("[sandbox]\nfloor = 9", "floor"),
+            ("time_zone = \"Mars\"", "Mars"),
+            ("[auth]\ntoken = \"x\"", "16"),
+            ("pools = [\"vidio\"]", "vidio"),
+        ] {
+            let error = load(text, &[]).and_then(|config| config.queues()).map(drop).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }
         assert!(load("a = 1\nlisen = 1", &[]).unwrap_err().contains("line 1"));

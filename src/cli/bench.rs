@@ -96,7 +96,7 @@ async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value) ->
         None => text_file(data.path())?,
     };
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
-    let config = Config { data_dir: data.path().join("data"), inputs, ..Config::load(None, &environment())? };
+    let config = Config { data_dir: data.path().join("data"), inputs, pools: Vec::new(), ..Config::load(None, &environment())? };
     let app = App::start(&config, false).await?;
     let request = Request { options, max_attempts: Some(1), ..Request::new(InputRef::Path(input), to) };
     let measured = both(args, &app, &request).await;

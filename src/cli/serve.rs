@@ -19,16 +19,20 @@ pub struct Args {
     listen: Option<SocketAddr>,
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Work on these queues only; the others wait for another process.
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    queues: Vec<String>,
+    /// One JSON object per line of the log.
+    #[arg(long, env = "MILLRACE_LOG_JSON")]
+    log_json: bool,
 }
 
 pub fn run(args: Args) -> Exit {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .init();
+    start_log(args.log_json);
     let config = Config::load(args.config.as_deref(), &environment()).map(|c| Config {
         listen: args.listen.unwrap_or(c.listen),
         data_dir: args.data_dir.unwrap_or(c.data_dir.clone()),
+        pools: if args.queues.is_empty() { c.pools.clone() } else { args.queues },
         ..c
     });
     let config = match config.and_then(|c| c.check_exposure().map(|()| c)) {
@@ -45,6 +49,13 @@ pub fn run(args: Args) -> Exit {
             Exit::Unavailable
         }
     }
+}
+
+/// To standard error, at the level that `MILLRACE_LOG` asks for.
+fn start_log(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { log.json().init() } else { log.init() }
 }
 
 async fn serve(config: Config) -> Result<(), String> {
