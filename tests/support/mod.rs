@@ -2,6 +2,7 @@
 
 pub mod av;
 pub mod browser;
+pub mod command;
 pub mod direct;
 pub mod events;
 pub mod jailed;

@@ -7,6 +7,11 @@ use crate::convert::Ctx;
 use crate::failure::Failure;
 use ffmpeg_next::{Dictionary, Error, codec, decoder};
 
+/// Threads of one decoder or encoder: more of them hold more frames in memory and make them hardly faster.
+pub fn threads(ctx: &Ctx) -> usize {
+    ctx.threads.clamp(1, 16)
+}
+
 fn context(ctx: &Ctx, source: &Source, index: usize) -> Result<(decoder::Decoder, codec::codec::Codec, Dictionary<'static>), Failure> {
     let wrong = |e| fault::decoding(ctx, e, None);
     let parameters = ffi::parameters(&source.input, index).ok_or_else(|| wrong(Error::StreamNotFound))?;
@@ -14,7 +19,7 @@ fn context(ctx: &Ctx, source: &Source, index: usize) -> Result<(decoder::Decoder
     let mut opened = codec::Context::from_parameters(parameters).map_err(wrong)?.decoder();
     opened.set_packet_time_base(source.streams[index].time_base);
     let mut options = Dictionary::new();
-    options.set("threads", &ctx.threads.max(1).to_string());
+    options.set("threads", &threads(ctx).to_string());
     options.set("max_pixels", &ctx.limits.frame_pixels_max.to_string());
     Ok((opened, found, options))
 }

@@ -42,7 +42,7 @@ pub struct Made {
 }
 
 /// How many reads in a row may fail before the file counts as over.
-const FAILED_READS_MAX: u32 = 200;
+pub const FAILED_READS_MAX: u32 = 200;
 
 pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Result<Made, Failure> {
     let start_us = order.trim.start_us();
@@ -123,7 +123,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
 
 /// Moves every packet of the wanted streams into its lane.
 fn pump(ctx: &Ctx, source: &mut Source, lanes: &mut [Option<Lane>], mux: &mut Mux, stage: &str, wanted_us: Option<i64>) -> Result<(), Failure> {
-    let mut failed = 0;
+    let (mut failed, mut furthest) = (0, 0);
     let total_ms = wanted_us.unwrap_or(0).max(0) as u64 / 1000;
     loop {
         ctx.check()?;
@@ -148,7 +148,8 @@ fn pump(ctx: &Ctx, source: &mut Source, lanes: &mut [Option<Lane>], mux: &mut Mu
         if at > limit.as_millis() {
             return Err(Failure::limit(format!("The film goes on beyond {limit}, the longest allowed.")).stage(stage));
         }
-        ctx.progress(stage, if total_ms > 0 { at.min(total_ms) } else { at }, total_ms, "ms");
+        furthest = at.max(furthest);
+        ctx.progress(stage, if total_ms > 0 { furthest.min(total_ms) } else { furthest }, total_ms, "ms");
         if lanes.iter().flatten().all(Lane::done) {
             return Ok(());
         }

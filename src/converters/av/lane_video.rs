@@ -58,7 +58,11 @@ impl Look {
             rate = Rational::new(15, 1);
         }
         let rate = options.fps.map_or(rate, |fps| Rational::new((fps * 1000.0).round() as i32, 1000).reduce());
-        let rate = nearest_rate(codec, rate);
+        let mut rate = nearest_rate(codec, rate);
+        if codec.strict_clock() {
+            // Their headers have 16 bits for it.
+            rate = rate.reduce_with_limit(60_000).unwrap_or_else(|nearest| nearest);
+        }
         let constant = container.constant_rate || options.fps.is_some() || (irregular && codec.strict_clock());
         let clock = if irregular && !constant { from.time_base } else { rate.invert() };
         let narrow = from.pixels.starts_with("yuvj") || from.colour.range == 2;
@@ -143,7 +147,7 @@ impl VideoLane {
         if mux.wants_global_header() {
             context.set_flags(Flags::GLOBAL_HEADER);
         }
-        let settings = look.codec.settings(options, ctx.threads.max(1), look.geometry.size.0);
+        let settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);

@@ -7,7 +7,7 @@ use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::units::Place;
-use crate::converters::av::{decode, fault, graph};
+use crate::converters::av::{decode, fault, film, graph};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
@@ -109,7 +109,7 @@ impl Finder<'_> {
     fn look(&mut self, at_us: i64, exact: bool) -> Result<Option<frame::Video>, Failure> {
         let mut decoder = decode::video(self.ctx, self.source, self.index)?;
         let clock = self.source.streams[self.index].time_base;
-        let (mut best, mut last, mut ended) = (None, None, false);
+        let (mut best, mut last, mut ended, mut failed) = (None, None, false, 0);
         while !ended {
             self.ctx.check()?;
             let mut packet = Packet::empty();
@@ -119,7 +119,10 @@ impl Finder<'_> {
                 Ok(()) => {
                     let _ = decoder.send_packet(&packet);
                 }
-                Err(e) if fault::again(e) || e == Error::InvalidData => continue,
+                Err(e) if (fault::again(e) || e == Error::InvalidData) && failed < film::FAILED_READS_MAX => {
+                    failed += 1;
+                    continue;
+                }
                 Err(_) => {
                     ended = true;
                     let _ = decoder.send_eof();
