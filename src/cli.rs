@@ -1,8 +1,22 @@
 //! The command line: one file per family of subcommands.
 
+mod bars;
+mod bench;
+mod client;
 mod convert;
+mod doctor;
+mod events;
 mod info;
+mod jobs;
+mod options;
+mod probe;
+mod queues;
+mod save;
+mod schedules;
 mod serve;
+mod submit;
+mod table;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
@@ -40,13 +54,22 @@ enum Command {
     Convert(convert::Args),
     /// Run everything in one process: API, schedules and pools.
     Serve(serve::Args),
+    /// Send a file to a server's queue.
+    Submit(submit::Args),
+    /// A server's jobs: list, show, watch, log, cancel, retry, outputs.
+    Jobs(jobs::Args),
+    /// A server's queues: list, show, set, pause, resume, purge.
+    Queues(queues::Args),
+    /// A server's schedules: list, put, delete, run.
+    Schedules(schedules::Args),
+    /// What files hold, without converting them.
+    Probe(probe::Args),
     /// What can be converted into what.
     Formats(info::FormatsArgs),
-    /// Measure this host's jail.
-    Doctor {
-        #[arg(long)]
-        json: bool,
-    },
+    /// Measure this host: the jail, the converters, the disk.
+    Doctor(doctor::Args),
+    /// Measure what a job costs beside its conversion.
+    Bench(bench::Args),
     /// Look at the configuration.
     Config {
         #[command(subcommand)]
@@ -72,7 +95,13 @@ pub fn main() -> ExitCode {
         Command::Convert(args) => convert::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Formats(args) => info::formats(&args),
-        Command::Doctor { json } => info::doctor(json),
+        Command::Submit(args) => submit::run(args),
+        Command::Jobs(args) => jobs::run(args),
+        Command::Queues(args) => queues::run(args),
+        Command::Schedules(args) => schedules::run(args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

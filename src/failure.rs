@@ -230,6 +230,8 @@ pub enum RefusalKind {
     Forbidden,
     InsufficientStorage,
     Unavailable,
+    MethodNotAllowed,
+    Internal,
 }
 
 impl Refusal {

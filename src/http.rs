@@ -1,28 +1,51 @@
 //! The HTTP edge: the list of routes; one resource per file below.
 
 mod auth;
+mod events;
+mod extract;
 mod health;
 mod jobs;
+mod links;
+mod observe;
+pub mod openapi;
 mod outputs;
+mod page;
+mod probe;
 mod problem;
 mod queues;
 mod registry;
+mod schedules;
+mod server;
 mod uploads;
+
+pub use observe::Requests;
+pub use server::serve;
 
 use crate::clock::SharedClock;
 use crate::intake::Intake;
+use crate::probe::Prober;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
 /// What the handlers work with.
 pub struct Service {
     pub intake: Arc<Intake>,
+    pub prober: Arc<Prober>,
     pub clock: SharedClock,
     /// What clients must send as `Authorization: Bearer`; none: anyone who reaches the address may use it.
     pub token: Option<String>,
+    /// IANA name, for schedules that name none.
+    pub time_zone: String,
+    /// The measured level of the jail, 0 to 4.
+    pub sandbox_level: u8,
+    pub requests: Requests,
+    /// Cancelled when the service begins to stop: what waits or streams ends.
+    pub drain: CancellationToken,
 }
 
 pub type Shared = Arc<Service>;
@@ -35,23 +58,42 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/uploads", post(uploads::receive))
         .route("/v1/convert", post(jobs::convert).put(jobs::convert))
+        .route("/v1/probe", post(probe::look))
         .layer(DefaultBodyLimit::disable());
     let plain = Router::new()
         .route("/v1/jobs/{id}", get(jobs::read).delete(jobs::remove))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{id}/retry", post(jobs::retry))
         .route("/v1/jobs/{id}/log", get(jobs::log))
+        .route("/v1/jobs/{id}/links", post(links::make))
+        .route("/v1/jobs/{id}/events", get(events::of_job))
         .route("/v1/jobs/{id}/outputs/{*name}", get(outputs::download))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}", get(queues::read).patch(queues::tune))
         .route("/v1/queues/{name}/pause", post(queues::pause))
         .route("/v1/queues/{name}/resume", post(queues::resume))
         .route("/v1/queues/{name}/purge", post(queues::purge))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", get(schedules::read).put(schedules::put).delete(schedules::remove))
+        .route("/v1/schedules/{name}/run", post(schedules::run))
         .route("/v1/formats", get(registry::formats))
         .route("/v1/presets", get(registry::presets))
+        .route("/v1/events", get(events::all))
         .route("/metrics", get(health::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
     let guarded = streamed.merge(plain).layer(from_fn_with_state(service.clone(), auth::guard));
-    let open = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
-    guarded.merge(open).fallback(problem::no_route).with_state(service)
+    let open = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(openapi::document))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
+        .layer(from_fn(page::protect));
+    guarded
+        .merge(open)
+        .fallback(problem::no_route)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(service.clone(), observe::watch))
+        .with_state(service)
 }

@@ -168,7 +168,7 @@ text_form!(Span, |n: u64| Span::parse(&n.to_string()), "a duration: 90s, 10m, 1h
 text_form!(Size, |n: u64| Ok::<Size, String>(Size(n)), "a size: 512KiB, 200MB, 4GiB, or a number of bytes");
 
 /// What one attempt may use. Times are budgets from the attempt's start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// When the converter is asked to stop.

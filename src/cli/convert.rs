@@ -1,21 +1,27 @@
 //! `millrace convert`: files converted in the foreground by the same intake, jail and limits as the service, in a data folder
 //! that lives as long as the command.
 
-use super::{Exit, complain, print, runtime};
+use super::client::refusal_line;
+use super::save::Target;
+use super::{Exit, bars, complain, options, print, runtime};
 use crate::app::App;
 use crate::config::{Config, Inputs};
-use crate::failure::Code;
+use crate::failure::{Code, Refusal};
 use crate::format::Format;
 use crate::intake::{InputRef, Request};
 use crate::job::{CancelMode, Job, JobId, State};
 use crate::limits::Span;
-use crate::store::Notice;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::{Map, Value, json};
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use crate::queue::CONCURRENCY_MAX;
+use crate::store::{Notice, Tuning};
+use futures::StreamExt;
+use indicatif::{MultiProgress, ProgressBar};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -35,6 +41,9 @@ pub struct Args {
     options: Vec<String>,
     #[arg(long)]
     out_dir: Option<PathBuf>,
+    /// How many are converted at once, 1 to 1024; the slots of their queues by default.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENCY_MAX)))]
+    jobs: Option<u32>,
     #[arg(long)]
     soft_limit: Option<Span>,
     #[arg(long)]
@@ -50,11 +59,8 @@ struct Item {
     output: Target,
 }
 
-enum Target {
-    File(PathBuf),
-    Folder(PathBuf),
-    Stdout,
-}
+/// A file that was not converted: how the command ends, and why in words.
+type Failed = (Exit, String);
 
 pub fn run(args: Args) -> Exit {
     let planned = request(&args).and_then(|request| items(&args).map(|items| (request, items)));
@@ -75,41 +81,17 @@ pub fn run(args: Args) -> Exit {
 }
 
 fn request(args: &Args) -> Result<Request, String> {
-    let format = |name: &Option<String>| match name {
-        None => Ok(None),
-        Some(name) => Format::parse(name).map(Some).ok_or_else(|| format!("`{name}` is not a known format; see `millrace formats`")),
-    };
-    let mut request = Request::new(InputRef::Path(PathBuf::new()), format(&args.to)?);
+    let mut request = Request::new(InputRef::Path(PathBuf::new()), options::format(args.to.as_deref())?);
     if request.to.is_none() && args.preset.is_none() && args.out_dir.is_none() {
         request.to = args.files.get(1).and_then(|out| Format::from_file_name(&out.to_string_lossy()));
     }
-    request.from = format(&args.from)?;
+    request.from = options::format(args.from.as_deref())?;
     request.preset = args.preset.clone();
-    request.options = options(&args.options)?;
+    request.options = options::nested(&args.options)?;
     request.soft_time_limit = args.soft_limit;
     request.hard_time_limit = args.hard_limit;
     request.max_attempts = Some(1);
     Ok(request)
-}
-
-/// `video.crf=30` becomes `{"video": {"crf": 30}}`: a value that is JSON is taken as such, all else is text.
-fn options(pairs: &[String]) -> Result<Value, String> {
-    let mut root = Map::new();
-    for pair in pairs {
-        let (path, text) = pair.split_once('=').ok_or_else(|| format!("`{pair}`: write options as KEY=VALUE"))?;
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
-        let mut at = &mut root;
-        let mut keys = path.split('.').peekable();
-        while let Some(key) = keys.next() {
-            if keys.peek().is_none() {
-                at.insert(key.to_owned(), value);
-                break;
-            }
-            let inner = at.entry(key).or_insert_with(|| Value::Object(Map::new()));
-            at = inner.as_object_mut().ok_or_else(|| format!("`{pair}`: `{key}` already has a value"))?;
-        }
-    }
-    Ok(if root.is_empty() { Value::Null } else { Value::Object(root) })
 }
 
 fn items(args: &Args) -> Result<Vec<Item>, String> {
@@ -117,11 +99,7 @@ fn items(args: &Args) -> Result<Vec<Item>, String> {
         return Ok(args.files.iter().map(|input| Item { input: input.clone(), output: Target::Folder(folder.clone()) }).collect());
     }
     match &args.files[..] {
-        [input, output] if output.as_os_str() == "-" => Ok(vec![Item { input: input.clone(), output: Target::Stdout }]),
-        [input, output] if output.is_dir() || output.to_string_lossy().ends_with('/') => {
-            Ok(vec![Item { input: input.clone(), output: Target::Folder(output.clone()) }])
-        }
-        [input, output] => Ok(vec![Item { input: input.clone(), output: Target::File(output.clone()) }]),
+        [input, output] => Ok(vec![Item { input: input.clone(), output: Target::parse(output) }]),
         _ => Err("give IN and OUT, or IN... with --out-dir".into()),
     }
 }
@@ -131,62 +109,136 @@ async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<E
     let roots = vec![PathBuf::from("/")];
     let config = Config { data_dir: data.path().to_owned(), inputs: Inputs { roots }, ..Config::load(None, &super::environment())? };
     let app = App::start(&config, false).await?;
-    let bars = MultiProgress::new();
-    let mut exit = Exit::Done;
-    let mut failed = 0;
-    let runs: Vec<_> = items.iter().map(|item| convert_one(args, request, item, &app, &bars)).collect();
-    for (item, result) in items.iter().zip(futures::future::join_all(runs).await) {
-        if let Err((code, text)) = result {
-            failed += 1;
-            exit = code;
-            complain(format!("{}: {text}", item.input.display()));
-        }
+    let slots = slots(args, &app).await?;
+    let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts()?, written: Mutex::default() };
+    // Twice the slots: the next file is looked at while the last one is being written.
+    let run = &run;
+    let runs = futures::stream::iter(items.iter().enumerate()).map(|(n, item)| async move { (n, run.one(item).await.err()) });
+    let ended: BTreeMap<usize, Option<Failed>> = runs.buffer_unordered(2 * slots).collect().await;
+    app.stop().await;
+    let failed: Vec<(&Item, Failed)> = items.iter().zip(ended.into_values()).filter_map(|(item, failed)| failed.map(|f| (item, f))).collect();
+    for (item, (_, text)) in &failed {
+        complain(format!("{}: {text}", super::table::plain(&item.input.to_string_lossy())));
     }
     if items.len() > 1 {
-        complain(format!("{} converted, {failed} failed", items.len() - failed));
+        complain(format!("{} converted, {} failed", items.len() - failed.len(), failed.len()));
     }
-    app.stop().await;
-    Ok(exit)
+    Ok(overall(failed.iter().map(|(_, (exit, _))| *exit)))
 }
 
-async fn convert_one(args: &Args, request: &Request, item: &Item, app: &App, bars: &MultiProgress) -> Result<(), (Exit, String)> {
-    let now = app.clock.now();
-    let input = if item.input.as_os_str() == "-" {
-        let upload = app.intake.receive("stdin", tokio::io::stdin(), now).await.map_err(refused)?;
-        InputRef::Upload(upload.id)
-    } else {
-        let path = std::path::absolute(&item.input).map_err(|e| (Exit::Usage, e.to_string()))?;
-        InputRef::Path(path)
+/// How many run at once; with `--jobs` every queue of this command is set to it.
+async fn slots(args: &Args, app: &App) -> Result<usize, String> {
+    let Some(jobs) = args.jobs else {
+        return Ok(app.engine.queues.iter().map(|(_, q)| q.settings.concurrency).max().unwrap_or(1) as usize);
     };
-    let request = Request { input, ..request.clone() };
-    let mut notices = app.intake.store.notices();
-    let id = app.intake.submit(request, None, now).await.map_err(refused)?.job().id;
-    let show = !args.json && std::io::stderr().is_terminal();
-    let bar = if show { bars.add(progress_bar(&item.input)) } else { ProgressBar::hidden() };
-    let mut interrupts = 0;
-    let job = loop {
-        let job = app.intake.store.get(id).await.map_err(|e| (Exit::Unavailable, e.to_string()))?.job;
-        if args.json {
-            print(&format!("{}\n", json!({"id": id, "state": job.state, "progress": job.progress})));
+    for name in app.engine.queues.names() {
+        let tuning = Tuning { concurrency: Some(jobs), ..Tuning::default() };
+        app.engine.store.tune(name, tuning, app.clock.now()).await.map_err(|e| e.to_string())?;
+    }
+    Ok(jobs as usize)
+}
+
+/// Failures of one kind end the command as one alone would; a mixture counts as failed conversions, unless somebody cancelled.
+fn overall(mut exits: impl Iterator<Item = Exit> + Clone) -> Exit {
+    let Some(first) = exits.next() else { return Exit::Done };
+    if exits.clone().all(|e| e == first) {
+        return first;
+    }
+    if first == Exit::Cancelled || exits.any(|e| e == Exit::Cancelled) { Exit::Cancelled } else { Exit::Failed }
+}
+
+/// Counts Ctrl-C: the first asks what runs to stop and starts nothing new, the second kills.
+fn interrupts() -> Result<watch::Receiver<u32>, String> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let (count, counted) = watch::channel(0);
+    tokio::spawn(async move {
+        while interrupt.recv().await.is_some() {
+            count.send_modify(|n| *n += 1);
         }
-        bar.set_position((job.progress.percent * 10.0) as u64);
-        bar.set_message(job.progress.stage.clone());
-        if job.state.is_terminal() {
-            break job;
+    });
+    Ok(counted)
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    request: &'a Request,
+    app: &'a App,
+    bars: MultiProgress,
+    interrupts: watch::Receiver<u32>,
+    /// Names given out in the target folder: two inputs of one name do not overwrite each other.
+    written: Mutex<BTreeSet<String>>,
+}
+
+impl Run<'_> {
+    async fn one(&self, item: &Item) -> Result<(), Failed> {
+        if *self.interrupts.borrow() > 0 {
+            return Err((Exit::Cancelled, "cancelled: not started".into()));
         }
-        tokio::select! {
-            () = about(&mut notices, id) => {}
-            _ = tokio::time::sleep(Duration::from_secs(1)) => {}
-            _ = tokio::signal::ctrl_c() => {
-                let mode = if interrupts == 0 { CancelMode::Soft } else { CancelMode::Kill };
-                interrupts += 1;
-                app.intake.store.cancel(id, mode, app.clock.now()).await.map_err(|e| (Exit::Unavailable, e.to_string()))?;
+        let id = self.submit(item).await.inspect_err(|(_, text)| self.tell(&json!({"input": item.input, "state": "refused", "error": text})))?;
+        let name = item.input.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let bar = bars::conversion(&self.bars, &name, !self.args.json);
+        let job = self.ended(id, &bar).await.map_err(|e| (Exit::Unavailable, e))?;
+        bar.finish_and_clear();
+        judge(&job)?;
+        self.deliver(&job, &item.output).await.map_err(|e| (Exit::Failed, e))
+    }
+
+    async fn submit(&self, item: &Item) -> Result<JobId, Failed> {
+        let now = self.app.clock.now();
+        let input = if item.input.as_os_str() == "-" {
+            InputRef::Upload(self.app.intake.receive("stdin", tokio::io::stdin(), now).await.map_err(refused)?.id)
+        } else {
+            InputRef::Path(std::path::absolute(&item.input).map_err(|e| (Exit::Usage, e.to_string()))?)
+        };
+        let request = Request { input, ..self.request.clone() };
+        Ok(self.app.intake.submit(request, None, now).await.map_err(refused)?.job().id)
+    }
+
+    async fn ended(&self, id: JobId, bar: &ProgressBar) -> Result<Job, String> {
+        let store = &self.app.intake.store;
+        let mut notices = store.notices();
+        let mut interrupts = self.interrupts.clone();
+        loop {
+            let job = store.get(id).await.map_err(|e| e.to_string())?.job;
+            self.tell(&json!({"id": id, "state": job.state, "progress": job.progress, "error": job.error}));
+            bars::show(bar, &job.progress);
+            if job.state.is_terminal() {
+                return Ok(job);
+            }
+            tokio::select! {
+                () = about(&mut notices, id) => {}
+                _ = tokio::time::sleep(Duration::from_secs(1)) => {}
+                Ok(()) = interrupts.changed() => {
+                    let mode = if *interrupts.borrow_and_update() == 1 { CancelMode::Soft } else { CancelMode::Kill };
+                    store.cancel(id, mode, self.app.clock.now()).await.map_err(|e| e.to_string())?;
+                }
             }
         }
-    };
-    bar.finish_and_clear();
-    judge(&job)?;
-    deliver(app, id, &job, &item.output).await.map_err(|e| (Exit::Failed, e))
+    }
+
+    async fn deliver(&self, job: &Job, target: &Target) -> Result<(), String> {
+        target.check(job.outputs.len())?;
+        let record = self.app.intake.store.get(job.id).await.map_err(|e| e.to_string())?;
+        for output in &job.outputs {
+            let key = record.artifacts.get(&output.name).ok_or_else(|| format!("{} is not there", output.name))?;
+            let mut bytes = self.app.intake.blobs.open(key, None).await.map_err(|e| e.to_string())?.bytes;
+            target.write(&self.name(&output.name), &mut bytes).await?;
+        }
+        Ok(())
+    }
+
+    fn name(&self, wanted: &str) -> String {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = crate::intake::unused_name(wanted, |n| written.contains(n));
+        written.insert(name.clone());
+        name
+    }
+
+    fn tell(&self, line: &serde_json::Value) {
+        if self.args.json {
+            print(&format!("{line}\n"));
+        }
+    }
 }
 
 /// Returns when there is news of this job.
@@ -194,67 +246,24 @@ async fn about(notices: &mut tokio::sync::broadcast::Receiver<Notice>, id: JobId
     while !matches!(notices.recv().await, Ok(Notice::Job(job)) if job == id) {}
 }
 
-fn judge(job: &Job) -> Result<(), (Exit, String)> {
+/// How a job's end ends the command.
+pub fn judge(job: &Job) -> Result<(), Failed> {
     let Some(error) = job.error.as_ref().filter(|_| job.state != State::Succeeded) else { return Ok(()) };
     let exit = match error.code {
         Code::Cancelled => Exit::Cancelled,
         Code::SoftTimeLimit | Code::HardTimeLimit => Exit::TimedOut,
         _ => Exit::Failed,
     };
-    Err((exit, format!("{}: {} {}", error.code, error.message, error.hint)))
+    Err((exit, super::table::plain(&format!("{}: {} {}", error.code, error.message, error.hint))))
 }
 
-/// Writes the results to where they were asked for; a file appears whole or not at all.
-async fn deliver(app: &App, id: JobId, job: &Job, target: &Target) -> Result<(), String> {
-    let record = app.intake.store.get(id).await.map_err(|e| e.to_string())?;
-    if job.outputs.len() > 1 && !matches!(target, Target::Folder(_)) {
-        return Err(format!("this makes {} files: give a folder", job.outputs.len()));
-    }
-    for output in &job.outputs {
-        let key = record.artifacts.get(&output.name).ok_or_else(|| format!("{} is not there", output.name))?;
-        let mut bytes = app.intake.blobs.open(key, None).await.map_err(|e| e.to_string())?.bytes;
-        let path = match target {
-            Target::Stdout => {
-                let mut out = tokio::io::stdout();
-                tokio::io::copy(&mut bytes, &mut out).await.map_err(|e| e.to_string())?;
-                out.flush().await.map_err(|e| e.to_string())?;
-                continue;
-            }
-            Target::File(path) => path.clone(),
-            Target::Folder(folder) => folder.join(&output.name),
-        };
-        write_whole(&path, &mut bytes).await.map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(())
-}
-
-async fn write_whole(path: &Path, bytes: &mut (impl tokio::io::AsyncRead + Unpin)) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    tokio::fs::create_dir_all(folder).await?;
-    let (file, temporary) = tempfile::NamedTempFile::new_in(folder)?.into_parts();
-    let mut file = tokio::fs::File::from_std(file);
-    tokio::io::copy(bytes, &mut file).await?;
-    file.sync_all().await?;
-    // As any program would have made it: readable by all that the umask allows.
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    rustix::process::umask(mask);
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666 & !mask.bits());
-    tokio::fs::set_permissions(&temporary, mode).await?;
-    temporary.persist(path).map_err(|e| e.error)
-}
-
-fn refused(refusal: crate::failure::Refusal) -> (Exit, String) {
-    let allowed = if refusal.allowed.is_empty() { String::new() } else { format!(" Possible: {}.", refusal.allowed.join(", ")) };
-    (Exit::Usage, format!("{}{allowed}", refusal.message))
-}
-
-fn progress_bar(input: &Path) -> ProgressBar {
-    let name: String = input.file_name().map(|n| crate::intake::safe_name(&n.to_string_lossy())).unwrap_or_default().chars().take(30).collect();
-    let bar = ProgressBar::new(1000).with_prefix(name);
-    match ProgressStyle::with_template("{prefix:30} {bar:30} {percent:>3}% {msg} {eta}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+pub fn refused(refusal: Refusal) -> Failed {
+    let code = serde_json::to_value(refusal.kind).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+    let allowed: Vec<&str> = refusal.allowed.iter().map(String::as_str).collect();
+    // Which file is said by the caller.
+    let named = refusal.field.filter(|field| field != "input");
+    let given = named.as_ref().and(refusal.given);
+    (Exit::Usage, refusal_line(&code, &refusal.message, named.as_deref(), given.as_deref(), &allowed))
 }
 
 #[cfg(test)]
@@ -262,10 +271,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dotted_options_nest() {
-        let given = ["video.crf=30".into(), "video.codec=vp9".into(), "faststart=true".into()];
-        assert_eq!(options(&given), Ok(json!({"video": {"crf": 30, "codec": "vp9"}, "faststart": true})));
-        assert!(options(&["crf".into()]).is_err());
-        assert!(options(&["a=1".into(), "a.b=2".into()]).is_err());
+    fn many_failures_end_as_one() {
+        assert_eq!(overall([].into_iter()), Exit::Done);
+        assert_eq!(overall([Exit::Usage, Exit::Usage].into_iter()), Exit::Usage);
+        assert_eq!(overall([Exit::Usage, Exit::TimedOut].into_iter()), Exit::Failed);
+        assert_eq!(overall([Exit::Usage, Exit::Cancelled].into_iter()), Exit::Cancelled);
     }
 }

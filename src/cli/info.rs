@@ -1,10 +1,9 @@
-//! Commands that only tell: formats, doctor, config check.
+//! Commands that only tell: formats, config check.
 
-use super::{Exit, complain, environment, print};
+use super::{Exit, complain, environment, options, print};
 use crate::config::Config;
 use crate::converters;
 use crate::format::Format;
-use crate::sandbox;
 use serde_json::json;
 use std::path::Path;
 
@@ -22,14 +21,10 @@ pub struct FormatsArgs {
 
 /// One line per source format and converter: what it can become.
 pub fn formats(args: &FormatsArgs) -> Exit {
-    let wanted = |name: &Option<String>| match name {
-        None => Ok(None),
-        Some(name) => Format::parse(name).map(Some).ok_or(name.clone()),
-    };
-    let (from, to) = match (wanted(&args.from), wanted(&args.to)) {
+    let (from, to) = match (options::format(args.from.as_deref()), options::format(args.to.as_deref())) {
         (Ok(from), Ok(to)) => (from, to),
-        (Err(name), _) | (_, Err(name)) => {
-            complain(format!("`{name}` is not a known format"));
+        (Err(error), _) | (_, Err(error)) => {
+            complain(error);
             return Exit::Usage;
         }
     };
@@ -46,18 +41,6 @@ pub fn formats(args: &FormatsArgs) -> Exit {
     } else {
         rows.iter().for_each(|(f, targets)| print(&format!("{:<9} {:<8} -> {}\n", f.family(), f.id(), targets.join(" "))));
     }
-    Exit::Done
-}
-
-/// Measures the jail by doing, in throw-away children.
-pub fn doctor(json: bool) -> Exit {
-    let measured = sandbox::probe::measure();
-    if json {
-        print(&format!("{}\n", json!({"sandbox_level": measured.level, "facets": measured.facets})));
-        return Exit::Done;
-    }
-    print(&format!("sandbox level {} of 4\n", measured.level));
-    print(&format!("{:#?}\n", measured.facets));
     Exit::Done
 }
 

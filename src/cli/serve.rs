@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -51,15 +52,26 @@ async fn serve(config: Config) -> Result<(), String> {
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let app = App::start(&config, true).await?;
-    let service = Arc::new(http::Service { intake: app.intake.clone(), clock: app.clock.clone(), token: config.auth.token.clone() });
+    let drain = CancellationToken::new();
+    let service = Arc::new(http::Service {
+        intake: app.intake.clone(),
+        prober: app.prober.clone(),
+        clock: app.clock.clone(),
+        token: config.auth.token.clone(),
+        time_zone: config.time_zone.clone(),
+        sandbox_level: app.engine.sandbox_level,
+        requests: http::Requests::default(),
+        drain: drain.clone(),
+    });
     tracing::info!("millrace is at http://{address}/");
-    let server = tokio::spawn(std::future::IntoFuture::into_future(axum::serve(listener, http::router(service))));
+    let server = tokio::spawn(http::serve(listener, http::router(service), drain.clone()));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }
     tracing::info!("stopping: running jobs go back to their queues");
-    app.stop().await;
-    server.abort();
-    Ok(())
+    drain.cancel();
+    // Answers end while the jobs are given back.
+    let (_, served) = tokio::join!(app.stop(), server);
+    served.map_err(|e| e.to_string())
 }

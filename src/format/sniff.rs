@@ -195,7 +195,14 @@ fn zip(sample: &Sample) -> Option<&'static str> {
             }
         }
     }
-    Some("zip")
+    // One that was cut off has lost its directory: its first members show that it is an office file, its name tells which.
+    const FIRST: [&[u8]; 3] = [b"[Content_Types].xml", b"_rels/.rels", b"docProps/"];
+    let cut_off = !contains(sample.tail, b"PK\x05\x06");
+    let claimed = MEMBERS.iter().find(|(_, id)| named(sample, id));
+    match claimed {
+        Some((_, id)) if cut_off && FIRST.iter().any(|member| contains(head, member)) => Some(id),
+        _ => Some("zip"),
+    }
 }
 
 /// OLE compound files: stream names are UTF-16; an encrypted OOXML file is one of these too and keeps its claimed name.
@@ -310,6 +317,16 @@ mod tests {
         assert_eq!(id(b"\x1f\x8b\x08\0", "a.gz"), Some("gz"));
         assert_eq!(id(b"# Title\n", "a.md"), Some("md"));
         assert_eq!(id(b"# Title\n", "a"), Some("txt"));
+    }
+
+    #[test]
+    fn half_an_office_file_is_one_still() {
+        let mut bytes = b"PK\x03\x04".to_vec();
+        bytes.resize(30, 0);
+        bytes.extend_from_slice(b"_rels/.rels");
+        assert_eq!((id(&bytes, "a.docx"), id(&bytes, "a.xlsx"), id(&bytes, "a.zip")), (Some("docx"), Some("xlsx"), Some("zip")));
+        bytes.extend_from_slice(b"PK\x05\x06");
+        assert_eq!(id(&bytes, "a.docx"), Some("zip"), "a whole one without its members is an archive");
     }
 
     #[test]

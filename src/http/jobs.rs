@@ -1,5 +1,6 @@
 //! Jobs: submit, read, list, cancel, retry, remove, and the one-call conversion.
 
+use super::extract::{Bytes, Path, Query, job_id, parse};
 use super::problem::Problem;
 use super::{Shared, outputs, uploads};
 use crate::failure::{Refusal, RefusalKind};
@@ -7,42 +8,53 @@ use crate::format::Format;
 use crate::intake::{InputRef, Request as Submission, store};
 use crate::job::{CancelMode, Job, JobId, LogLine, State as JobState};
 use crate::limits::Span;
-use crate::store::{Filter, Inserted};
+use crate::store::{Filter, Inserted, Notice};
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
+use utoipa::{IntoParams, ToSchema};
 
 /// How long a one-call conversion waits by default, and the longest any wait lasts.
 const CONVERT_WAIT: Span = Span::from_secs(30);
 const WAIT_MAX: Span = Span::from_secs(120);
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Wait {
+    /// Answer when the job has ended, or after this time at the latest; at most 2 minutes.
     wait: Option<Span>,
 }
 
-/// JSON into a type, with the path of the first field that does not fit.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    serde_path_to_error::deserialize(&mut json).map_err(|e| {
-        let path = e.path().to_string();
-        let refusal = Refusal::new(RefusalKind::InvalidRequest, format!("The request cannot be read: {}.", e.inner()));
-        Problem(if path == "." { refusal } else { refusal.field(path) })
-    })
+/// A job, with the file in the same request.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only described: the parts are read as a stream.
+pub struct JobForm {
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// The job as JSON, without `input`.
+    job: String,
 }
 
-pub fn job_id(text: &str) -> Result<JobId, Problem> {
-    text.parse().map_err(|_| Problem(Refusal::new(RefusalKind::NotFound, "There is no such job.").given(text)))
+/// One page of a search.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobPage {
+    /// Newest first.
+    jobs: Vec<Job>,
+    /// Give it back as `cursor` for the next page; null on the last one.
+    cursor: Option<JobId>,
 }
 
-/// JSON, or multipart with the parts `file` and `job`.
+/// Submits a job: JSON, or multipart with the parts `file` and `job`.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
+    params(Wait, ("Idempotency-Key" = Option<String>, Header, description = "The same key and request within 24 h yield the same job.")),
+    request_body(content((Submission = "application/json"), (JobForm = "multipart/form-data"))),
+    responses((status = 202, description = "Accepted as a new job", body = Job), (status = 200, description = "The job that the key stands for", body = Job), Problem))]
 pub async fn submit(State(service): State<Shared>, Query(wait): Query<Wait>, headers: HeaderMap, request: Request) -> Result<Response, Problem> {
     let submission: Submission = if uploads::is_multipart(&request) {
         let (upload, job) = uploads::multipart(&service, request).await?;
@@ -53,32 +65,48 @@ pub async fn submit(State(service): State<Shared>, Query(wait): Query<Wait>, hea
         }
         parse(job.to_string().as_bytes())?
     } else {
-        let too_large = |_| Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB.");
+        let too_large = |_| Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB, or broke off.");
         parse(&axum::body::to_bytes(request.into_body(), super::JSON_MAX_BYTES).await.map_err(too_large)?)?
     };
-    let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let key = idempotency_key(&headers)?;
     let inserted = service.intake.submit(submission, key, service.clock.now()).await?;
     let status = if matches!(inserted, Inserted::New(_)) { StatusCode::ACCEPTED } else { StatusCode::OK };
     let job = ended(&service, inserted.job().id, wait.wait).await?;
     Ok((status, Json(job)).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+/// The client's name for a request; 1 to 200 printable characters.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|key| (1..=200).contains(&key.len()));
+    let refuse = || Refusal::new(RefusalKind::InvalidRequest, "Idempotency-Key must be 1 to 200 printable characters.").field("Idempotency-Key");
+    text.map(|key| Some(key.to_owned())).ok_or_else(|| refuse().into())
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Conversion {
+    /// The format wanted; the preset's own by default.
     to: Option<String>,
     preset: Option<String>,
+    /// The file's name, for a raw body.
     name: Option<String>,
+    /// 30 s by default, 2 minutes at most.
     wait: Option<Span>,
-    /// JSON.
+    /// The converter's options, as JSON.
     options: Option<String>,
 }
 
-/// Bytes in, converted bytes out; the job itself when it outlasts the wait.
+/// Converts in one call: bytes (or a multipart part `file`) in, converted bytes out; the job itself when it outlasts the wait.
+#[utoipa::path(method(post, put), path = "/v1/convert", tag = "jobs", params(Conversion),
+    request_body(content((String = "application/octet-stream"), (uploads::UploadForm = "multipart/form-data"))),
+    responses((status = 200, description = "The first output's bytes", body = String, content_type = "application/octet-stream"),
+        (status = 202, description = "Still running", body = Job), (status = 422, description = "The job that failed", body = Job), Problem))]
 pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversion>, request: Request) -> Result<Response, Problem> {
     let unknown = |name: &String| Refusal::new(RefusalKind::InvalidRequest, format!("`{name}` is not a known format.")).field("to").given(name);
     let to = query.to.as_ref().map(|name| Format::parse(name).ok_or_else(|| unknown(name))).transpose()?;
-    let options = query.options.as_deref().map_or(Ok(Value::Null), |text| parse(text.as_bytes()))?;
+    let options = query.options.as_deref().map_or(Ok(Value::Null), |text| parse(text.as_bytes())).map_err(|Problem(r)| r.field("options"))?;
     let upload = if uploads::is_multipart(&request) {
         let (upload, _) = uploads::multipart(&service, request).await?;
         upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file"))?
@@ -98,29 +126,47 @@ pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversi
     }
 }
 
+/// One job; `wait` answers when it has ended.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path), Wait), responses((status = 200, body = Job), Problem))]
 pub async fn read(State(service): State<Shared>, Path(id): Path<String>, Query(wait): Query<Wait>) -> Result<Json<Job>, Problem> {
     ended(&service, job_id(&id)?, wait.wait).await.map(Json)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Search {
     state: Option<JobState>,
     queue: Option<String>,
+    /// The input's format.
     format: Option<Format>,
+    /// Words that names, the id, the error code or a value in `metadata` begin with.
     text: Option<String>,
-    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
     since: Option<jiff::Timestamp>,
-    #[serde(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
     until: Option<jiff::Timestamp>,
+    /// The `cursor` of the page before.
     cursor: Option<String>,
+    /// 1 to 500, 50 by default.
     limit: Option<usize>,
 }
 
-/// Newest first; `cursor` is the last id of the page before.
-pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<Value>, Problem> {
-    let before = search.cursor.as_deref().map(job_id).transpose()?;
-    let limit = search.limit.unwrap_or(50).clamp(1, 500);
+/// Searches jobs, newest first.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(Search), responses((status = 200, body = JobPage), Problem))]
+pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<JobPage>, Problem> {
+    let wrong = |field: &str, given: String, allowed: &str| {
+        Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` must be {allowed}.")).field(field).given(given).allowed([allowed])
+    };
+    let cursor = |text: &str| text.parse().map_err(|_| wrong("cursor", text.into(), "the cursor of the page before"));
+    let before = search.cursor.as_deref().map(cursor).transpose()?;
+    let limit = search.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        return Err(wrong("limit", limit.to_string(), "1 to 500").into());
+    }
+    if let Some(name) = search.queue.as_ref().filter(|name| service.intake.queues.get(name).is_none()) {
+        return Err(wrong("queue", name.clone(), "the name of a queue").allowed(service.intake.queues.names()).into());
+    }
     let filter = Filter {
         state: search.state,
         queue: search.queue,
@@ -133,25 +179,30 @@ pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -
     };
     let jobs = service.intake.store.list(filter).await.map_err(store)?;
     let cursor = jobs.last().filter(|_| jobs.len() == limit).map(|j| j.id);
-    Ok(Json(serde_json::json!({"jobs": jobs, "cursor": cursor})))
+    Ok(Json(JobPage { jobs, cursor }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Cancel {
+pub struct Cancel {
     mode: CancelMode,
 }
 
-pub async fn cancel(State(service): State<Shared>, Path(id): Path<String>, body: Bytes) -> Result<Json<Job>, Problem> {
+/// Cancels a job: a queued one at once, a running one softly (as without a body) or by force.
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = JobId, Path)), request_body = Option<Cancel>, responses((status = 200, body = Job), Problem))]
+pub async fn cancel(State(service): State<Shared>, Path(id): Path<String>, Bytes(body): Bytes) -> Result<Json<Job>, Problem> {
     let mode = if body.is_empty() { CancelMode::Soft } else { parse::<Cancel>(&body)?.mode };
     Ok(Json(service.intake.store.cancel(job_id(&id)?, mode, service.clock.now()).await.map_err(store)?))
 }
 
+/// Queues a failed, cancelled or partly failed job again; outputs that are done are kept.
+#[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Job), Problem))]
 pub async fn retry(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<Job>, Problem> {
     Ok(Json(service.intake.store.retry(job_id(&id)?, service.clock.now()).await.map_err(store)?))
 }
 
 /// Removes an ended job and its outputs.
+#[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), Problem))]
 pub async fn remove(State(service): State<Shared>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
     for key in service.intake.store.remove(job_id(&id)?).await.map_err(store)? {
         if let Err(error) = service.intake.blobs.delete(&key).await {
@@ -161,6 +212,8 @@ pub async fn remove(State(service): State<Shared>, Path(id): Path<String>) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The job's log, oldest line first; it can be read while the job runs.
+#[utoipa::path(get, path = "/v1/jobs/{id}/log", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = [LogLine]), Problem))]
 pub async fn log(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<Vec<LogLine>>, Problem> {
     Ok(Json(service.intake.store.log(job_id(&id)?, 0).await.map_err(store)?))
 }
@@ -175,7 +228,22 @@ async fn ended(service: &Shared, id: JobId, wait: Option<Span>) -> Result<Job, P
             return Ok(job);
         }
         let next_look = deadline.min(tokio::time::Instant::now() + Duration::from_secs(1));
-        // A lost notice costs one look.
-        let _ = tokio::time::timeout_at(next_look, notices.recv()).await;
+        tokio::select! {
+            // A lost notice costs one look.
+            _ = tokio::time::timeout_at(next_look, relevant(&mut notices, id)) => {}
+            () = service.drain.cancelled() => return Ok(job),
+        }
+    }
+}
+
+/// Returns when there is news of this job, or when news may have been missed.
+async fn relevant(notices: &mut broadcast::Receiver<Notice>, id: JobId) {
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Job(job)) if job == id => return,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }

@@ -1,22 +1,27 @@
 //! Downloads: ranges, entity tags, and names that cannot hurt a browser.
 
 use super::Shared;
+use super::extract::{Path, job_id};
 use super::problem::Problem;
 use crate::blobs::BlobError;
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
-use crate::job::{Output, Record};
+use crate::job::{JobId, Output, Record};
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use tokio_util::io::ReaderStream;
 
+/// Downloads an output. `Range`, `If-Range` and `If-None-Match` are heeded.
+#[utoipa::path(get, path = "/v1/jobs/{id}/outputs/{name}", tag = "jobs", params(("id" = JobId, Path), ("name" = String, Path)),
+    responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 206, description = "The range asked for"),
+        (status = 304, description = "Unchanged"), (status = 416, description = "No such range"), Problem))]
 pub async fn download(
     State(service): State<Shared>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
-    let record = service.intake.store.get(super::jobs::job_id(&id)?).await.map_err(store)?;
+    let record = service.intake.store.get(job_id(&id)?).await.map_err(store)?;
     let output = record.job.outputs.iter().find(|o| o.name == name).ok_or_else(|| missing(&name))?;
     send(&service, &record, output, &headers).await
 }

@@ -1,31 +1,64 @@
 //! Bytes on their way in: streamed, counted, never held in memory.
 
 use super::Shared;
+use super::extract::Query;
 use super::problem::Problem;
 use crate::failure::{Refusal, RefusalKind};
 use crate::job::Upload;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{StatusCode, header};
-use futures::TryStreamExt;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
+use std::time::Duration;
 use tokio_util::io::StreamReader;
+use utoipa::{IntoParams, ToSchema};
 
-#[derive(Debug, Deserialize)]
+/// A client that sends nothing for this long is given up.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long a refused upload may go on.
+const LINGER: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Name {
     /// The file's name, for a raw body.
     name: Option<String>,
 }
 
+/// A file as a form sends it.
+#[derive(ToSchema)]
+#[allow(dead_code)] // Only described: the part is read as a stream.
+pub struct UploadForm {
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// Keeps a file for jobs: a raw body, or multipart with a part `file`. It is kept for 24 hours, and as long as a job needs it.
+#[utoipa::path(post, path = "/v1/uploads", tag = "uploads", params(Name),
+    request_body(content((String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
+    responses((status = 201, body = Upload), Problem))]
 pub async fn receive(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<(StatusCode, Json<Upload>), Problem> {
-    if !is_multipart(&request) {
-        let upload = raw(&service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await?;
-        return Ok((StatusCode::CREATED, Json(upload)));
+    Ok((StatusCode::CREATED, Json(any(&service, &name, request).await?)))
+}
+
+impl Name {
+    pub fn is_none(&self) -> bool {
+        self.name.is_none()
     }
-    let (upload, _) = multipart(&service, request).await?;
-    let missing = || Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file");
-    Ok((StatusCode::CREATED, Json(upload.ok_or_else(missing)?)))
+}
+
+/// The file of a request, whichever way it is sent.
+pub async fn any(service: &Shared, name: &Name, request: Request) -> Result<Upload, Problem> {
+    if !is_multipart(&request) {
+        return raw(service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await;
+    }
+    let (upload, _) = multipart(service, request).await?;
+    upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file").into())
 }
 
 pub fn is_multipart(request: &Request) -> bool {
@@ -34,8 +67,19 @@ pub fn is_multipart(request: &Request) -> bool {
 }
 
 pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
-    let bytes = StreamReader::new(body.into_data_stream().map_err(std::io::Error::other));
-    Ok(service.intake.receive(name, bytes, service.clock.now()).await?)
+    let mut bytes = patient(body.into_data_stream().map_err(std::io::Error::other));
+    let received = service.intake.receive(name, &mut bytes, service.clock.now()).await;
+    if received.as_ref().is_err_and(|refusal| refusal.kind == RefusalKind::TooLarge) {
+        // A client that still sends reads no answer: it is listened to for a while. When it ends does not matter.
+        let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
+    }
+    Ok(received?)
+}
+
+/// A body to read from, given up when nothing comes.
+fn patient<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> StreamReader<BoxStream<'s, std::io::Result<Bytes>>, Bytes> {
+    let late = |_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "nothing came for a minute"));
+    StreamReader::new(tokio_stream::StreamExt::timeout(body, SILENCE).map(move |chunk| chunk.unwrap_or_else(late)).boxed())
 }
 
 /// Reads the parts `file` (kept as an upload) and `job` (its text, at most 1 MiB).
@@ -47,7 +91,7 @@ pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upl
         match part.name() {
             Some("file") => {
                 let name = part.file_name().unwrap_or("upload").to_owned();
-                let bytes = StreamReader::new(part.map_err(std::io::Error::other));
+                let bytes = patient(part.map_err(std::io::Error::other));
                 upload = Some(service.intake.receive(&name, bytes, service.clock.now()).await?);
             }
             Some("job") => {

@@ -70,6 +70,7 @@ pub struct OutputRequest {
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = JobRequest)]
 pub struct Request {
     pub input: InputRef,
     #[serde(default)]

@@ -237,8 +237,10 @@ pub trait Jobs {
     async fn remove(&self, id: JobId) -> Result<Vec<String>>;
     /// The job's log from line `from` on, oldest first.
     async fn log(&self, id: JobId, from: usize) -> Result<Vec<LogLine>>;
-    /// Events after `seq`, oldest first.
-    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    /// Events after number `after`, oldest first: of one job, or of all.
+    async fn events(&self, after: u64, job: Option<JobId>, limit: usize) -> Result<Vec<Event>>;
+    /// The number of the last event; 0 before the first one.
+    async fn last_event(&self) -> Result<u64>;
     /// Wakes on every change made through this process.
     fn notices(&self) -> broadcast::Receiver<Notice>;
 }
@@ -266,6 +268,8 @@ pub trait Leases {
 #[async_trait::async_trait]
 pub trait Upkeep {
     async fn counts(&self) -> Result<Counts>;
+    /// By queue, when the queued job that comes due first did so, or will.
+    async fn due_since(&self) -> Result<BTreeMap<String, Timestamp>>;
     /// Live settings by queue.
     async fn tunings(&self) -> Result<BTreeMap<String, Tuning>>;
     /// Sets the fields given, keeps the others. A waiting job gets them when it is leased, a running one sees changed time

@@ -21,7 +21,7 @@ fn a_job_runs_from_queued_to_succeeded() {
         assert!(store.is_live(lease).await.unwrap());
         let job = store.finish(finish(lease, None, None), at(20)).await.unwrap().unwrap();
         assert_eq!((job.state, job.finished_at, job.attempts[0].cause.as_deref()), (State::Succeeded, Some(at(20)), Some("succeeded")));
-        let kinds: Vec<String> = store.events(0, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
+        let kinds: Vec<String> = store.events(0, None, 10).await.unwrap().into_iter().map(|e| e.kind).collect();
         assert_eq!(kinds, ["queued", "started", "succeeded"]);
     });
 }
@@ -297,5 +297,38 @@ fn a_purge_spares_what_still_runs() {
         assert!(matches!(store.get(ended).await, Err(StoreError::NotFound(_))));
         let keys = vec!["uploads/used".to_owned(), "uploads/free".to_owned(), format!("jobs/{running}/1/0"), format!("jobs/{ended}/1/0")];
         assert_eq!(store.orphans(keys.clone()).await.unwrap(), [keys[1].clone(), keys[3].clone()]);
+    });
+}
+
+#[test]
+fn events_are_told_of_all_jobs_or_of_one() {
+    on_every_store(|store| async move {
+        assert_eq!(store.last_event().await.unwrap(), 0);
+        let (first, second) = (store_of(&store, new_job(0)).await, store_of(&store, new_job(1)).await);
+        store.cancel(first, CancelMode::Soft, at(2)).await.unwrap();
+        let all = store.events(0, None, 10).await.unwrap();
+        let told: Vec<_> = all.iter().map(|e| (e.job.unwrap(), e.kind.as_str())).collect();
+        assert_eq!(told, [(first, "queued"), (second, "queued"), (first, "cancelled")]);
+        assert_eq!(store.last_event().await.unwrap(), all[2].seq);
+        assert_eq!(store.events(0, Some(first), 10).await.unwrap(), [all[0].clone(), all[2].clone()]);
+        assert_eq!(store.events(all[0].seq, Some(first), 10).await.unwrap(), [all[2].clone()]);
+        assert_eq!(store.events(0, None, 1).await.unwrap(), [all[0].clone()]);
+        assert!(store.events(u64::MAX, None, 10).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_longest_wait_is_the_first_due_of_any_priority() {
+    on_every_store(|store| async move {
+        assert!(store.due_since().await.unwrap().is_empty());
+        for (second, priority) in [(7, 9), (3, 2), (5, 2)] {
+            let mut new = new_job(second);
+            new.record.job.priority = priority;
+            store_of(&store, new).await;
+        }
+        assert_eq!(store.due_since().await.unwrap()["image"], at(3));
+        // The most urgent one goes; the longest wait is still the other's.
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        assert_eq!(store.due_since().await.unwrap()["image"], at(3));
     });
 }

@@ -292,32 +292,6 @@ fn limits_are_kept() {
     assert_eq!(run.convert(&large, "pdf", json!({})).unwrap_err().code, Code::LimitExceeded);
 }
 
-/// Run by scripts/bench.d/document.
-#[test]
-#[ignore = "a measurement, not a check of behaviour; wants a quiet machine"]
-fn a_letter_takes_a_third_of_a_cold_office() {
-    let median = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    };
-    let letter = fixture("document/docx/good/letter.docx");
-    let run = Jailed::new();
-    run.file(&letter, "pdf", json!({})).unwrap();
-    let timed = |work: &dyn Fn()| {
-        let started = std::time::Instant::now();
-        work();
-        started.elapsed().as_secs_f64()
-    };
-    let ours = median((0..15).map(|_| timed(&|| drop(run.file(&letter, "pdf", json!({})).unwrap()))).collect());
-    let out = run.folder.path().to_str().unwrap();
-    let profile = format!("-env:UserInstallation=file://{out}/soffice");
-    let soffice = || drop(tool("soffice", &["--headless", &profile, "--convert-to", "pdf", "--outdir", out, letter.to_str().unwrap()]));
-    soffice();
-    let theirs = median((0..7).map(|_| timed(&soffice)).collect());
-    eprintln!("docx to pdf: {:.0} ms jailed, {:.0} ms by soffice --convert-to, {:.2}x", ours * 1e3, theirs * 1e3, ours / theirs);
-    assert!(ours < theirs * 0.3, "{ours:.3} s against {theirs:.3} s");
-}
-
 #[test]
 fn memory_is_walled_off() {
     // From far too little, where not even LibreOffice starts, to nearly enough.

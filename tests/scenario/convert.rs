@@ -1,18 +1,8 @@
 //! `millrace convert`: one file of each family goes in and comes out, bad ones end with a clear word, nothing is left behind.
 
+use crate::support::command::{convert, good};
 use crate::support::direct::{fixture, tool};
 use std::path::Path;
-use std::process::{Command, Output};
-
-/// Runs the command with a temporary folder of its own and asserts that it leaves nothing there.
-fn convert(folder: &Path, args: &[&str]) -> Output {
-    let temporary = folder.join("tmp");
-    std::fs::create_dir_all(&temporary).unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_millrace")).arg("convert").args(args).env("TMPDIR", &temporary).output().unwrap();
-    let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().map(|e| e.path()).collect();
-    assert!(left.is_empty(), "left behind: {left:?}");
-    done
-}
 
 fn path(folder: &tempfile::TempDir, name: &str) -> String {
     folder.path().join(name).to_string_lossy().into_owned()
@@ -22,23 +12,12 @@ fn source(name: &str) -> String {
     fixture(name).to_string_lossy().into_owned()
 }
 
-fn complaint(done: &Output) -> String {
-    String::from_utf8_lossy(&done.stderr).into_owned()
-}
-
-/// The first good fixture of a format.
-fn good(kind: &str) -> String {
-    let mut files: Vec<_> = std::fs::read_dir(fixture(&format!("{kind}/good"))).unwrap().flatten().map(|e| e.path()).collect();
-    files.sort();
-    files[0].to_string_lossy().into_owned()
-}
-
 #[test]
 fn a_picture_becomes_a_smaller_webp() {
     let folder = tempfile::tempdir().unwrap();
     let out = path(&folder, "out.webp");
     let done = convert(folder.path(), &[&good("image/jpeg"), &out, "-o", "width=64"]);
-    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert_eq!(done.exit, 0, "{}", done.complaint);
     assert!(tool("identify", &["-format", "%m %w", &out]).starts_with("WEBP 64"));
 }
 
@@ -47,7 +26,7 @@ fn a_word_document_becomes_a_pdf() {
     let folder = tempfile::tempdir().unwrap();
     let out = path(&folder, "out.pdf");
     let done = convert(folder.path(), &[&good("document/docx"), &out]);
-    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert_eq!(done.exit, 0, "{}", done.complaint);
     assert!(tool("pdfinfo", &[&out]).contains("Pages:"));
 }
 
@@ -57,11 +36,11 @@ fn a_zip_becomes_a_tar_and_a_folder_of_files() {
     let (tar, files) = (path(&folder, "out.tar.zst"), path(&folder, "files/"));
     let zip = good("archive/zip");
     let done = convert(folder.path(), &[&zip, &tar]);
-    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert_eq!(done.exit, 0, "{}", done.complaint);
     let entries = tool("bsdtar", &["-tf", &tar]);
     assert!(!entries.is_empty());
     let done = convert(folder.path(), &[&zip, &files, "--to", "files"]);
-    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert_eq!(done.exit, 0, "{}", done.complaint);
     let first = entries.lines().find(|e| !e.ends_with('/')).unwrap();
     assert!(Path::new(&files).join(first).is_file(), "{first} was extracted");
 }
@@ -72,8 +51,8 @@ fn many_files_go_to_a_folder_and_failures_are_counted() {
     let (out, empty) = (path(&folder, "out"), path(&folder, "empty.png"));
     std::fs::write(&empty, b"").unwrap();
     let done = convert(folder.path(), &[&good("image/png"), &empty, "--to", "jpeg", "--out-dir", &out]);
-    assert_eq!(done.status.code(), Some(2));
-    assert!(complaint(&done).contains("1 converted, 1 failed"), "{}", complaint(&done));
+    assert_eq!(done.exit, 2);
+    assert!(done.complaint.contains("1 converted, 1 failed"), "{}", done.complaint);
     assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
 }
 
@@ -84,8 +63,8 @@ fn bad_files_end_with_a_clear_word_and_no_output() {
         let out = path(&folder, &format!("out.{to}"));
         let input = if input.ends_with("good") { good(input.trim_end_matches("/good")) } else { source(input) };
         let done = convert(folder.path(), &[&input, &out]);
-        assert_eq!(done.status.code(), Some(exit), "{input}: {}", complaint(&done));
-        assert!(complaint(&done).contains(word), "{input}: {}", complaint(&done));
+        assert_eq!(done.exit, exit, "{input}: {}", done.complaint);
+        assert!(done.complaint.contains(word), "{input}: {}", done.complaint);
         assert!(!Path::new(&out).exists(), "{input}");
     }
 }
@@ -100,8 +79,8 @@ fn a_wrong_option_is_named() {
         ("qality=1", ["no option `options.qality`", "quality"]),
     ] {
         let done = convert(folder.path(), &[&good("image/png"), &path(&folder, "out.webp"), "-o", option]);
-        assert_eq!(done.status.code(), Some(2), "{option}");
-        assert!(words.iter().all(|word| complaint(&done).contains(word)), "{option}: {}", complaint(&done));
+        assert_eq!(done.exit, 2, "{option}");
+        assert!(words.iter().all(|word| done.complaint.contains(word)), "{option}: {}", done.complaint);
     }
 }
 
@@ -112,7 +91,49 @@ fn hostile_names_are_only_names() {
     std::fs::copy(good("image/png"), &name).unwrap();
     let out = path(&folder, "out");
     let done = convert(folder.path(), &[&name, "--to", "bmp", "--out-dir", &out]);
-    assert_eq!(done.status.code(), Some(0), "{}", complaint(&done));
+    assert_eq!(done.exit, 0, "{}", done.complaint);
     let made = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().file_name().to_string_lossy().into_owned();
     assert!(made.ends_with(".bmp") && !made.contains(['\n', '"', '\u{202e}']) && !made.starts_with('-'), "{made:?}");
+}
+
+#[test]
+fn equal_names_of_two_folders_do_not_overwrite_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, out) = (path(&folder, "a/x.png"), path(&folder, "b/x.png"), path(&folder, "out"));
+    for (file, source) in [(&a, "alpha.png"), (&b, "scene.png")] {
+        std::fs::create_dir_all(Path::new(file).parent().unwrap()).unwrap();
+        std::fs::copy(fixture(&format!("image/png/good/{source}")), file).unwrap();
+    }
+    let done = convert(folder.path(), &[&a, &b, "--to", "webp", "--out-dir", &out, "--jobs", "1"]);
+    assert_eq!(done.exit, 0, "{}", done.complaint);
+    let mut made: Vec<_> = std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    made.sort();
+    assert_eq!(made, ["x (2).webp", "x.webp"]);
+}
+
+#[test]
+fn hundreds_of_files_are_converted_a_few_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, out) = (good("image/qoi"), path(&folder, "out"));
+    let files: Vec<String> = (0..300).map(|n| path(&folder, &format!("{n}.qoi"))).collect();
+    for file in &files {
+        std::fs::copy(&source, file).unwrap();
+    }
+    let mut args: Vec<&str> = files.iter().map(String::as_str).collect();
+    args.extend(["--to", "bmp", "--out-dir", &out, "--jobs", "3", "--json", "-o", "width=8"]);
+    let done = convert(folder.path(), &args);
+    assert_eq!(done.exit, 0, "{}", done.complaint);
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 300);
+    // Six are under way at most: three in slots, three being looked at or written.
+    let mut under_way = std::collections::BTreeSet::new();
+    for line in done.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        let id = line["id"].as_str().unwrap().to_owned();
+        let ended = ["succeeded", "failed"].contains(&line["state"].as_str().unwrap());
+        if ended {
+            under_way.remove(&id)
+        } else {
+            under_way.insert(id)
+        };
+        assert!(under_way.len() <= 6, "{under_way:?}");
+    }
 }

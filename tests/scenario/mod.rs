@@ -1,7 +1,9 @@
 //! The real binary on real files.
 
 mod attempts;
+mod cli;
 mod convert;
 mod disk;
+mod hostile;
 mod http;
 mod kill;

@@ -1,7 +1,10 @@
 //! What the tests share.
 
 pub mod av;
+pub mod browser;
+pub mod command;
 pub mod direct;
+pub mod events;
 pub mod jailed;
 pub mod records;
 pub mod server;

@@ -73,9 +73,23 @@ impl Jobs for SqliteStore {
         .await
     }
 
-    async fn events(&self, after: u64, limit: usize) -> Result<Vec<Event>> {
-        self.read(move |c| rows(c, "SELECT * FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", &[&(after as i64), &(limit as i64)], tables::event))
+    async fn events(&self, after: u64, job: Option<JobId>, limit: usize) -> Result<Vec<Event>> {
+        let (after, limit) = (i64::try_from(after).unwrap_or(i64::MAX), limit as i64);
+        self.read(move |c| match job.map(|id| id.to_string()) {
+            Some(id) => {
+                let sql = "SELECT * FROM events WHERE job = ?3 AND seq > ?1 ORDER BY seq LIMIT ?2";
+                rows(c, sql, &[&after, &limit, &id], tables::event)
+            }
+            None => rows(c, "SELECT * FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2", &[&after, &limit], tables::event),
+        })
+        .await
+    }
+
+    async fn last_event(&self) -> Result<u64> {
+        // Not the newest row: that one may be purged, its number stays used.
+        self.read(|c| one(c, "SELECT seq FROM sqlite_sequence WHERE name = 'events'", &[], |r| r.get::<_, i64>(0)))
             .await
+            .map(|seq| seq.map_or(0, i64::unsigned_abs))
     }
 
     fn notices(&self) -> broadcast::Receiver<Notice> {

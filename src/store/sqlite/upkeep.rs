@@ -29,6 +29,24 @@ impl Upkeep for SqliteStore {
         .await
     }
 
+    async fn due_since(&self) -> Result<BTreeMap<String, Timestamp>> {
+        self.read(|c| {
+            let waiting = rows(c, "SELECT queue FROM counts WHERE state = 0 AND n > 0", &[], |r| r.get::<_, String>(0))?;
+            let mut since = BTreeMap::new();
+            for queue in waiting {
+                // One look at the head of the index for each priority, whatever the depth.
+                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND queue = ?1 AND priority = ?2";
+                let mut heads = Vec::new();
+                for priority in 0..=9i64 {
+                    heads.extend(one(c, sql, &[&queue, &priority], |r| r.get::<_, Option<i64>>(0))?.flatten());
+                }
+                since.extend(heads.into_iter().min().map(|head| (queue, time(head))));
+            }
+            Ok(since)
+        })
+        .await
+    }
+
     async fn tunings(&self) -> Result<BTreeMap<String, Tuning>> {
         self.read(|c| {
             let found = rows(c, "SELECT queue, tuning FROM tunings", &[], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;

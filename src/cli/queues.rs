@@ -1,0 +1,102 @@
+//! `millrace queues`: a server's lines and their live settings.
+
+use super::client::{Client, Server, Trouble, with};
+use super::table::Table;
+use super::{Exit, options, print};
+use reqwest::Method;
+use serde_json::{Map, Value};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Every queue: slots, limits and how many jobs are in which state.
+    List,
+    Show {
+        name: String,
+    },
+    /// Change settings at once, without a restart: concurrency, soft_time_limit, hard_time_limit, max_attempts, retry_delay.
+    Set {
+        name: String,
+        /// As concurrency=2 or soft_time_limit=5m.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Start nothing more; what runs goes on.
+    Pause {
+        name: String,
+    },
+    Resume {
+        name: String,
+    },
+    /// Cancel every queued job.
+    Purge {
+        name: String,
+    },
+}
+
+pub fn run(args: Args) -> Exit {
+    with(&args.server, async |client| match &args.command {
+        Command::List => {
+            let answer = client.get(&["v1", "queues"], &[]).await?;
+            let rows = answer.as_array().cloned().unwrap_or_default();
+            show(client, &answer, &rows)
+        }
+        Command::Show { name } => one(client, client.get(&["v1", "queues", name], &[]).await?),
+        Command::Set { name, settings } => {
+            one(client, client.call(Method::PATCH, &["v1", "queues", name], &[], Some(&Value::Object(tuning(settings)?))).await?)
+        }
+        Command::Pause { name } => one(client, client.post(&["v1", "queues", name, "pause"], None).await?),
+        Command::Resume { name } => one(client, client.post(&["v1", "queues", name, "resume"], None).await?),
+        Command::Purge { name } => {
+            let answer = client.post(&["v1", "queues", name, "purge"], None).await?;
+            print(&if client.json { format!("{answer}\n") } else { format!("{} jobs cancelled\n", answer["cancelled"]) });
+            Ok(Exit::Done)
+        }
+    })
+}
+
+fn tuning(settings: &[String]) -> Result<Map<String, Value>, Trouble> {
+    let pair = |setting: &String| {
+        let (key, value) = setting.split_once('=').ok_or_else(|| Trouble::usage(format!("`{setting}`: write settings as KEY=VALUE")))?;
+        Ok((key.to_owned(), options::value(value)))
+    };
+    settings.iter().map(pair).collect()
+}
+
+fn one(client: &Client, answer: Value) -> Result<Exit, Trouble> {
+    show(client, &answer, std::slice::from_ref(&answer))
+}
+
+fn show(client: &Client, answer: &Value, queues: &[Value]) -> Result<Exit, Trouble> {
+    if client.json {
+        print(&format!("{answer}\n"));
+        return Ok(Exit::Done);
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let mut table = Table::new(["QUEUE", "LINE", "SLOTS", "QUEUED", "RUNNING", "DONE", "FAILED", "SOFT", "HARD", "ATTEMPTS", "RETRY"]);
+    for queue in queues {
+        let jobs = |state: &str| queue["jobs"][state].as_u64().unwrap_or(0).to_string();
+        table.row([
+            text(&queue["name"]),
+            if queue["paused"] == true { "paused" } else { "open" }.into(),
+            text(&queue["concurrency"]),
+            jobs("queued"),
+            jobs("running"),
+            jobs("succeeded"),
+            jobs("failed"),
+            text(&queue["soft_time_limit"]),
+            text(&queue["hard_time_limit"]),
+            text(&queue["max_attempts"]),
+            text(&queue["retry_delay"]),
+        ]);
+    }
+    print(&table.to_string());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,93 @@
+//! `millrace schedules`: jobs that a server submits by the clock.
+
+use super::client::{Client, Server, Trouble, read, with};
+use super::table::{Table, ago};
+use super::{Exit, print};
+use crate::store::Schedule;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List,
+    /// Make a schedule, or change one.
+    Put {
+        name: String,
+        /// Five fields, names, or @daily.
+        #[arg(long)]
+        cron: String,
+        /// IANA name, as Europe/Berlin; the server's own by default.
+        #[arg(long)]
+        time_zone: Option<String>,
+        /// The job to submit, as cleanup.purge-staging.
+        #[arg(long)]
+        converter: String,
+        /// Keep it, without firing.
+        #[arg(long)]
+        disabled: bool,
+    },
+    Delete {
+        name: String,
+    },
+    /// Submit its job now.
+    Run {
+        name: String,
+    },
+}
+
+pub fn run(args: Args) -> Exit {
+    with(&args.server, async |client| match &args.command {
+        Command::List => {
+            let answer = client.get(&["v1", "schedules"], &[]).await?;
+            show(client, &answer, &read::<Vec<Schedule>>(&answer)?)
+        }
+        Command::Put { name, cron, time_zone, converter, disabled } => {
+            let mut body = json!({"cron": cron, "converter": converter, "enabled": !disabled});
+            if let Some(time_zone) = time_zone {
+                body["time_zone"] = json!(time_zone);
+            }
+            let answer = client.call(Method::PUT, &["v1", "schedules", name], &[], Some(&body)).await?;
+            show(client, &answer, &[read(&answer)?])
+        }
+        Command::Delete { name } => {
+            client.call(Method::DELETE, &["v1", "schedules", name], &[], None).await?;
+            Ok(Exit::Done)
+        }
+        Command::Run { name } => {
+            let answer = client.post(&["v1", "schedules", name, "run"], None).await?;
+            let id = answer["id"].as_str().unwrap_or_default().to_owned();
+            print(&if client.json { format!("{answer}\n") } else { format!("{id}\n") });
+            Ok(Exit::Done)
+        }
+    })
+}
+
+fn show(client: &Client, answer: &Value, schedules: &[Schedule]) -> Result<Exit, Trouble> {
+    if client.json {
+        print(&format!("{answer}\n"));
+        return Ok(Exit::Done);
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(["SCHEDULE", "CRON", "ZONE", "SUBMITS", "LAST", "NEXT"]);
+    for schedule in schedules {
+        table.row([
+            schedule.name.clone(),
+            schedule.cron.clone(),
+            schedule.time_zone.clone(),
+            schedule.converter.clone(),
+            schedule.last_fire.map_or("never".into(), |at| format!("{} ago", ago(at, now))),
+            if schedule.enabled { format!("in {} ({})", ago(now, schedule.next_fire), schedule.next_fire) } else { "disabled".into() },
+        ]);
+    }
+    print(&table.to_string());
+    Ok(Exit::Done)
+}

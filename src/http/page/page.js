@@ -1,0 +1,137 @@
+// The page: loads what is there, then follows the server's events.
+
+import { fileIntake } from "./files.js";
+import { isOver, jobList, nameOf } from "./jobs.js";
+import { showQueues } from "./queues.js";
+import { ask, listen, onRefused, setToken, token } from "./server.js";
+import { refreshTimes, say } from "./words.js";
+
+/// Rows of ended jobs.
+const RECENT = 40;
+/// Between two readings of the lists, however much happens; in milliseconds.
+const CALM = 300;
+
+const at = (id) => document.getElementById(id);
+const tools = { failed, changed: read };
+const underWay = jobList(at("under-way"), tools);
+const recent = jobList(at("recent"), tools);
+const files = fileIntake(tools);
+let ended = null;
+
+let noticeTimer = 0;
+
+function notice(text, seconds) {
+  clearTimeout(noticeTimer);
+  at("notice").hidden = !text;
+  say(at("notice"), text);
+  if (seconds) noticeTimer = setTimeout(() => notice(""), seconds * 1000);
+}
+
+function failed(error) {
+  notice(error.message, 8);
+}
+
+function announce(job) {
+  const words = { succeeded: "is converted", failed: "could not be converted", cancelled: "was cancelled" };
+  say(at("said"), `${nameOf(job)} ${words[job.state]}.`);
+}
+
+let reading = false;
+let again = false;
+let timer = 0;
+
+/// Reads the lists anew, soon; once for all that happens until then.
+function read() {
+  again = true;
+  if (reading || timer) return;
+  timer = setTimeout(readNow, CALM);
+}
+
+async function readNow() {
+  timer = 0;
+  reading = true;
+  again = false;
+  try {
+    const search = new URLSearchParams({ limit: String(RECENT) });
+    if (at("search").value.trim()) search.set("text", at("search").value.trim());
+    if (at("state").value) search.set("state", at("state").value);
+    const [running, queued, page] = await Promise.all([
+      ask("GET", "/v1/jobs?state=running&limit=50"), ask("GET", "/v1/jobs?state=queued&limit=25"), ask("GET", `/v1/jobs?${search}`),
+    ]);
+    show(running.jobs, queued.jobs, page.jobs.filter(isOver));
+  } catch (error) {
+    if (error.document?.status) failed(error);
+  }
+  reading = false;
+  if (again) read();
+}
+
+function show(running, queued, over) {
+  const line = [...running, ...queued.reverse()];
+  underWay.show(line);
+  recent.show(over);
+  [...line, ...over].forEach(files.job);
+  at("under-way-empty").hidden = line.length > 0;
+  say(at("under-way-count"), line.length ? String(line.length) : "");
+  at("recent-empty").hidden = over.length > 0;
+  const narrowed = at("search").value.trim() || at("state").value;
+  say(at("recent-empty"), narrowed ? "No ended job is like that." : "No job has ended yet. Finished files stay here to be downloaded.");
+  const known = new Set(over.map((job) => job.id));
+  if (ended) over.filter((job) => !ended.has(job.id)).slice(0, 1).forEach(announce);
+  ended = new Set([...(ended || []), ...known]);
+}
+
+function link(state, text) {
+  at("link").dataset.state = state;
+  say(at("link-text"), text);
+}
+
+function follow() {
+  return listen({
+    up() {
+      link("up", "Live");
+      notice("");
+      readNow();
+    },
+    down(wait) {
+      link("down", "No connection");
+      notice(`The server does not answer. Trying again${wait >= 2000 ? ` in ${Math.round(wait / 1000)} s` : ""}.`);
+    },
+    event(kind, data) {
+      if (kind === "progress") {
+        underWay.progress(data);
+        files.progress(data);
+      } else if (kind === "queues") {
+        showQueues(data, failed);
+      } else {
+        read();
+      }
+    },
+  });
+}
+
+let restart = null;
+
+onRefused(() => {
+  at("access-wrong").hidden = !token();
+  setToken(null);
+  if (!at("access").open) at("access").showModal();
+  link("down", "Token needed");
+});
+
+at("access-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setToken(at("token").value.trim());
+  at("token").value = "";
+  at("access").close();
+  restart();
+});
+
+let typing = 0;
+at("search").addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(read, 150);
+});
+at("state").addEventListener("change", read);
+setInterval(refreshTimes, 10000);
+restart = follow();

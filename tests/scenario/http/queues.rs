@@ -1,0 +1,73 @@
+//! Queues and schedules, changed while the service runs.
+
+use crate::support::server::{Config, Server, text_of};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_queue_waits_and_a_resumed_one_works() {
+    let server = Server::start(Config::default()).await;
+    let paused: Value = server.send(Method::POST, "/v1/queues/archive/pause", &json!({})).await.json().await.unwrap();
+    assert_eq!(paused["paused"], true);
+    let id = server.submit("a.txt", "hello", json!({"to": "noop"})).await;
+    let queue = server.json("/v1/queues/archive").await;
+    assert_eq!((&queue["jobs"]["queued"], &queue["slots_used"]), (&json!(1), &json!(0)));
+    server.send(Method::POST, "/v1/queues/archive/resume", &json!({})).await;
+    assert_eq!(server.ended(&id).await["state"], "succeeded");
+    server.send(Method::POST, "/v1/queues/archive/pause", &json!({})).await;
+    let doomed = server.submit("a.txt", "hello", json!({"to": "noop"})).await;
+    let purged: Value = server.send(Method::POST, "/v1/queues/archive/purge", &json!({})).await.json().await.unwrap();
+    assert_eq!((&purged["cancelled"], &server.ended(&doomed).await["state"]), (&json!(1), &json!("cancelled")));
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_setting_takes_effect_at_once_and_stays() {
+    let mut server = Server::start(Config::default().queue("archive", "concurrency = 1")).await;
+    let submit = || server.submit("x.attack", "obedient", json!({"to": "noop"}));
+    let (first, second) = (submit().await, submit().await);
+    server.until(&format!("/v1/jobs/{first}"), |job| job["state"] == "running").await;
+    let queue = server.json("/v1/queues/archive").await;
+    assert_eq!((&queue["slots_used"], &queue["slots_free"], &queue["jobs"]["queued"]), (&json!(1), &json!(0), &json!(1)));
+    let change = json!({"concurrency": 2, "hard_time_limit": "20m"});
+    let tuned: Value = server.send(Method::PATCH, "/v1/queues/archive", &change).await.json().await.unwrap();
+    assert_eq!((&tuned["concurrency"], &tuned["hard_time_limit"], &tuned["soft_time_limit"]), (&json!(2), &json!("20m"), &json!("10m")));
+    server.until(&format!("/v1/jobs/{second}"), |job| job["state"] == "running").await;
+    server.restart().await;
+    let kept = server.json("/v1/queues/archive").await;
+    assert_eq!((&kept["concurrency"], &kept["hard_time_limit"]), (&json!(2), &json!("20m")));
+    for id in [first, second] {
+        server.send(Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
+        server.ended(&id).await;
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_are_put_run_and_deleted() {
+    let mut server = Server::start(Config::default().variable("TIME_ZONE", "Europe/Berlin")).await;
+    let names = |list: &Value| list.as_array().unwrap().iter().map(|s| text_of(s, "name")).collect::<Vec<_>>();
+    assert_eq!(names(&server.json("/v1/schedules").await), ["purge-records", "purge-staging"]);
+    let nightly = json!({"cron": "30 4 * * mon-fri", "converter": "cleanup.purge-records"});
+    let put: Value = server.send(Method::PUT, "/v1/schedules/nightly", &nightly).await.json().await.unwrap();
+    assert_eq!((&put["time_zone"], &put["enabled"], &put["last_fire"]), (&json!("Europe/Berlin"), &json!(true), &Value::Null));
+    let response = server.send(Method::POST, "/v1/schedules/nightly/run", &json!({})).await;
+    assert_eq!(response.status(), 202);
+    let job: Value = response.json().await.unwrap();
+    assert_eq!((&job["queue"], &job["converter"]), (&json!("cleanup"), &json!("cleanup.purge-records")));
+    assert_eq!(server.ended(&text_of(&job, "id")).await["state"], "succeeded");
+    assert_eq!(server.json("/v1/schedules/nightly").await["next_fire"], put["next_fire"]);
+    server
+        .send(
+            Method::PUT,
+            "/v1/schedules/nightly",
+            &json!({"cron": "@daily", "converter": "cleanup.purge-staging", "enabled": false, "time_zone": "UTC"}),
+        )
+        .await;
+    server.restart().await;
+    let kept = server.json("/v1/schedules/nightly").await;
+    assert_eq!((&kept["cron"], &kept["enabled"]), (&json!("@daily"), &json!(false)));
+    assert_eq!(server.request(Method::DELETE, "/v1/schedules/nightly").send().await.unwrap().status(), 204);
+    assert_eq!(server.get("/v1/schedules/nightly").await.status(), 404);
+    server.stop();
+}
