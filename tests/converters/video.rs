@@ -294,6 +294,21 @@ fn irregular_frames_keep_their_times() {
 }
 
 #[test]
+fn a_broadcast_whose_clock_jumps_stays_whole() {
+    let run = Run::new();
+    let late = run.folder.path().join("late.ts");
+    let source = good("ts");
+    tool("ffmpeg", &["-v", "error", "-i", &source.to_string_lossy(), "-c", "copy", "-output_ts_offset", "5000", &late.to_string_lossy()]);
+    let both = run.folder.path().join("both.ts");
+    std::fs::write(&both, [std::fs::read(&source).unwrap(), std::fs::read(&late).unwrap()].concat()).unwrap();
+    let (produced, dir) = run.convert(&both, "mp4", json!({"copy": "never", "video": {"preset": "ultrafast"}})).unwrap();
+    holds(&run, &produced, &dir, "jump");
+    let file = dir.join(&produced.files[0].file);
+    assert!((2.2..2.7).contains(&duration_s(&ffprobe(&file))), "{}", duration_s(&ffprobe(&file)));
+    assert!(frames(&file) >= 58, "{}", frames(&file));
+}
+
+#[test]
 fn films_become_gifs_and_back() {
     let run = Run::new();
     let (produced, dir) = run.convert(&good("mp4"), "gif", json!({"video": {"width": 80}})).unwrap();

@@ -1,7 +1,7 @@
 //! One conversion from first packet to last.
 
 use super::containers::Container;
-use super::lane::{Lane, Tally, Window};
+use super::lane::{Lane, Tally, Window, micros};
 use super::lane_audio::{AudioLane, Tone};
 use super::lane_copy::CopyLane;
 use super::lane_video::{Look, VideoLane, check_gif};
@@ -12,7 +12,7 @@ use super::plan::{Fate, Planned};
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Level};
 use crate::failure::Failure;
-use ffmpeg_next::{Error, Packet};
+use ffmpeg_next::{Error, Packet, Rescale};
 use std::path::Path;
 
 /// What is to be made of an open source.
@@ -58,7 +58,9 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
         (Some(total), Some(length)) => Some(total.min(length)),
         (total, length) => total.or(length),
     };
-    let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us };
+    let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;
+    let latest_us = claimed.map_or(longest, |us| us - start_us + 10 * SECOND_US).min(longest + SECOND_US);
+    let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us, latest_us };
     let mut mux = Mux::create(ctx, order.container, path, order.metadata)?;
     let mut size = None;
     let (mut rate, mut sound_rate) = (None, 0);
@@ -121,9 +123,36 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     Ok(Made { duration_us, size, rate, encoded, sound_rate, warnings })
 }
 
+/// Takes the jumps out of a broadcast's clock.
+struct Steady {
+    shift_us: i64,
+    last_us: Option<i64>,
+}
+
+impl Steady {
+    /// No two packets in a row are further apart than this.
+    const JUMP_US: i64 = 10 * SECOND_US;
+
+    fn settle(&mut self, packet: &mut Packet, source: &Source) {
+        let (true, Some(dts)) = (source.jumps(), packet.dts()) else { return };
+        let clock = source.streams[packet.stream()].time_base;
+        let time = micros(dts, clock);
+        if let Some(last) = self.last_us.filter(|last| (time + self.shift_us - last).abs() > Self::JUMP_US) {
+            self.shift_us = last - time;
+        }
+        self.last_us = Some(time + self.shift_us);
+        if self.shift_us != 0 {
+            let shift = self.shift_us.rescale((1, 1_000_000), clock);
+            packet.set_dts(Some(dts + shift));
+            packet.set_pts(packet.pts().map(|pts| pts + shift));
+        }
+    }
+}
+
 /// Moves every packet of the wanted streams into its lane.
 fn pump(ctx: &Ctx, source: &mut Source, lanes: &mut [Option<Lane>], mux: &mut Mux, stage: &str, wanted_us: Option<i64>) -> Result<(), Failure> {
     let (mut failed, mut furthest) = (0, 0);
+    let mut steady = Steady { shift_us: 0, last_us: None };
     let total_ms = wanted_us.unwrap_or(0).max(0) as u64 / 1000;
     loop {
         ctx.check()?;
@@ -142,6 +171,7 @@ fn pump(ctx: &Ctx, source: &mut Source, lanes: &mut [Option<Lane>], mux: &mut Mu
             Err(_) => return Ok(()),
         }
         let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
+        steady.settle(&mut packet, source);
         lane.feed(ctx, &mut packet, mux)?;
         let at = lane.tally().end_us.max(0) as u64 / 1000;
         let limit = ctx.limits.media_duration_max;

@@ -15,12 +15,18 @@ pub struct Window {
     /// Whether frames before the start of the window are to be dropped.
     pub cut: bool,
     pub length_us: Option<i64>,
+    /// No frame of an honest file is later than this; one that says so would be preceded by hours of stillness.
+    pub latest_us: i64,
 }
 
 impl Window {
     /// The shift in a stream's own clock.
     pub fn shift(&self, clock: Rational) -> i64 {
         self.shift_us.rescale((1, 1_000_000), clock)
+    }
+
+    pub fn absurd(&self, us: i64) -> bool {
+        us > self.latest_us
     }
 
     pub fn over(&self, us: i64) -> bool {

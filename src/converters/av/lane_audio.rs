@@ -177,6 +177,10 @@ impl AudioLane {
             let own = Rational::new(1, frame.rate() as i32);
             let start = frame.timestamp().map(|t| t - self.window.shift(self.clock));
             let time = start.map(|t| t.rescale(self.clock, own)).or(self.next).unwrap_or(0);
+            if self.window.absurd(micros(time, own)) {
+                self.tally.error();
+                continue;
+            }
             self.next = Some(time + frame.samples() as i64);
             self.tally.frames += 1;
             if self.window.over(micros(time, own)) {

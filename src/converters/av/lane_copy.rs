@@ -40,6 +40,10 @@ impl CopyLane {
         let next = self.last_dts.map(|last| last + self.step.max(1));
         let Some(pts) = pts.map(|t| t - self.shift).or(next) else { return Ok(()) };
         let dts = dts.map(|t| t - self.shift).or(next).unwrap_or(pts);
+        if self.window.absurd(micros(pts, self.clock)) {
+            self.tally.error();
+            return Ok(());
+        }
         // Frames of the window may lean on later ones: only what is decoded after its end is dropped.
         if self.window.over(micros(if self.picture { dts } else { pts }, self.clock)) {
             self.done = true;

@@ -208,6 +208,10 @@ impl VideoLane {
                 }
             }
             let time = frame.timestamp().or(self.seen.map(|t| t + self.step)).unwrap_or(self.shift);
+            if self.window.absurd(micros(time - self.shift, self.clock)) {
+                self.tally.error();
+                continue;
+            }
             self.seen = Some(time);
             let (time, length) = (time - self.shift, if frame.packet().duration > 0 { frame.packet().duration } else { self.step });
             self.tally.frames += 1;

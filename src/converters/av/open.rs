@@ -142,7 +142,7 @@ impl Source {
 
     /// How long these streams say they are; none when it is not known well.
     pub fn claimed_us(&self, streams: &[usize]) -> Option<i64> {
-        if self.guessed {
+        if self.guessed || self.jumps() {
             return None;
         }
         let one = |index: &usize| {
@@ -152,6 +152,11 @@ impl Source {
         };
         let known: Option<Vec<i64>> = streams.iter().map(one).collect();
         known.and_then(|all| all.into_iter().max()).or(self.duration_us).filter(|us| *us > 0)
+    }
+
+    /// Whether its clock may jump on the way, as that of a recorded broadcast does.
+    pub fn jumps(&self) -> bool {
+        self.margin_us > 0
     }
 
     /// Moves to the last keyframe at or before `at_us` of the film's own time. Some demuxers cannot; then it stays where it is.
