@@ -3,6 +3,7 @@
 
 mod conformance;
 mod converters;
+mod golden;
 mod property;
 mod scenario;
 mod security;

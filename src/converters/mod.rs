@@ -5,6 +5,7 @@ use crate::format::{Family, Format};
 
 pub mod archive;
 pub mod audio;
+mod av;
 pub mod document;
 pub mod image;
 pub mod video;

@@ -360,3 +360,17 @@ fn mutated_files_never_panic() {
         }
     }
 }
+
+#[test]
+fn progress_is_how_much_of_the_archive_was_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let noise: Vec<u8> = (0..4_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    std::fs::write(folder.path().join("noise.bin"), noise).unwrap();
+    let tar = folder.path().join("noise.tar");
+    tool("bsdtar", &["-cf", tar.to_str().unwrap(), "-C", folder.path().to_str().unwrap(), "noise.bin"]);
+    let run = Run::new();
+    run.file(&tar, "zip", json!({})).unwrap();
+    let steps: Vec<f64> = run.listener.progress.lock().unwrap().iter().map(|p| p.percent).collect();
+    assert!(steps.is_sorted(), "{steps:?}");
+    assert!(steps.iter().any(|p| (20.0..80.0).contains(p)) && steps.last().is_some_and(|p| *p > 95.0), "{steps:?}");
+}

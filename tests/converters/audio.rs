@@ -1,1 +1,228 @@
 //! The audio family.
+
+use crate::support::av::{codec, duration_s, ffprobe, packets, samples, stream};
+use crate::support::direct::{Run, fixture};
+use crate::support::jailed::Jailed;
+use millrace::convert::Depth;
+use millrace::converters;
+use millrace::failure::{Code, Failure};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// A good file of each input format.
+fn good(format: &str) -> PathBuf {
+    match format {
+        "amr" => fixture("audio/amr/good/silence.amr"),
+        "mp4" | "mov" | "mkv" | "webm" | "avi" | "flv" | "wmv" | "mpg" | "ts" | "3gp" | "ogv" | "mxf" => {
+            fixture(&format!("video/{format}/good/clip.{format}"))
+        }
+        other => fixture(&format!("audio/{other}/good/tone.{other}")),
+    }
+}
+
+fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
+    let failure = result.expect_err("it went well");
+    assert_eq!(failure.code, code, "{failure:?}");
+    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
+    failure
+}
+
+fn rate(probed: &Value) -> f64 {
+    stream(probed, "audio").unwrap()["sample_rate"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn every_pair_converts() {
+    let (_, converter) = converters::by_id("audio.transcode").unwrap();
+    for (left, right) in converter.spec.pairs {
+        for from in *left {
+            let source = good(from);
+            // Windows Media's decoder drops its first frames; their time stays.
+            let asf = from.starts_with("wm");
+            let before = rate(&ffprobe(&source));
+            let length = if asf { 1.207 } else { samples(&source) as f64 / before };
+            for to in *right {
+                let run = Run::new();
+                let about = format!("{from} to {to}");
+                let (produced, dir) = run.convert(&source, to, json!({})).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+                let file = dir.join(&produced.files[0].file);
+                let found = ffprobe(&file);
+                let wanted = match *to {
+                    "m4a" => "aac",
+                    "ogg" => "vorbis",
+                    "wav" => "pcm_s16le",
+                    other => other,
+                };
+                assert_eq!(codec(&found, "audio"), wanted, "{about}");
+                let after = samples(&file) as f64 / rate(&found);
+                let frame = if asf { 2100.0 } else { 1152.0 } / rate(&found).min(before);
+                assert!((after - length).abs() <= frame + 0.001, "{about}: {length} s became {after} s");
+                let media = run.probe(&file, Depth::Proof).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+                let (expect, found) = (&produced.files[0].expect, media.duration_ms.unwrap());
+                let wanted = expect.duration_ms.unwrap();
+                assert!(found.abs_diff(wanted) <= expect.duration_tolerance_ms, "{about}: {found} ms, not {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn options_do_what_they_say() {
+    let run = Run::new();
+    let convert = |to: &str, options: Value| ffprobe(&run.file(&good("wav"), to, options).unwrap());
+    for (to, channels, hz) in
+        [("mp3", 2, "44100"), ("m4a", 2, "16000"), ("opus", 1, "48000"), ("ogg", 2, "32000"), ("flac", 2, "96000"), ("wav", 2, "8000")]
+    {
+        let found = convert(to, json!({"channels": channels, "sample_rate": hz.parse::<u32>().unwrap()}));
+        let sound = stream(&found, "audio").unwrap();
+        assert_eq!((sound["channels"].as_u64(), sound["sample_rate"].as_str()), (Some(channels), Some(hz)), "{to}");
+        assert!((duration_s(&found) - 1.2).abs() < 0.1, "{to}");
+    }
+    let bytes = |to: &str, options: Value| std::fs::metadata(run.file(&good("flac"), to, options).unwrap()).unwrap().len();
+    for to in ["mp3", "m4a", "opus"] {
+        assert!(bytes(to, json!({"bitrate": "32k"})) * 3 < bytes(to, json!({"bitrate": 160000})) * 2, "{to}");
+        assert!(bytes(to, json!({"quality": 1})) < bytes(to, json!({"quality": 10})), "{to}");
+    }
+    let mp3 = ffprobe(&run.file(&good("flac"), "mp3", json!({"bitrate": "96k", "channels": 1})).unwrap());
+    assert_eq!(stream(&mp3, "audio").unwrap()["bit_rate"], "96000");
+    let deep = ffprobe(&run.file(&fixture("audio/wav/odd/deep.wav"), "flac", json!({})).unwrap());
+    assert_eq!(stream(&deep, "audio").unwrap()["bits_per_raw_sample"], "24");
+    let alac = ffprobe(&run.file(&good("wav"), "m4a", json!({"codec": "alac"})).unwrap());
+    assert_eq!(codec(&alac, "audio"), "alac");
+    for to in ["mp3", "m4a", "opus", "ogg", "wav"] {
+        let low = ffprobe(&run.file(&fixture("audio/wav/odd/mono_8k.wav"), to, json!({})).unwrap());
+        assert_eq!(stream(&low, "audio").unwrap()["channels"], 1, "{to}");
+        let around = ffprobe(&run.file(&fixture("audio/flac/odd/surround.flac"), to, json!({})).unwrap());
+        assert_eq!(stream(&around, "audio").unwrap()["channels"], if to == "mp3" { 2 } else { 6 }, "{to}");
+    }
+    fails(run.file(&good("wav"), "mp3", json!({"codec": "opus"})), Code::InvalidOption);
+}
+
+#[test]
+fn wrong_options_are_named() {
+    let (_, converter) = converters::by_id("audio.transcode").unwrap();
+    for (options, field) in [
+        (json!({"quality": 11}), "quality"),
+        (json!({"channels": 0}), "channels"),
+        (json!({"sample_rate": 1}), "sample_rate"),
+        (json!({"bitrate": "1k"}), "bitrate"),
+        (json!({"trim": {"end": 0}}), "trim.end"),
+        (json!({"filter": "amovie=/etc/passwd"}), "filter"),
+    ] {
+        assert_eq!((converter.check)(&options).expect_err("accepted").field, field, "{options}");
+    }
+}
+
+#[test]
+fn lossless_is_lossless() {
+    let run = Run::new();
+    let raw = |file: &std::path::Path| {
+        std::process::Command::new("ffmpeg").args(["-v", "error", "-i", &file.to_string_lossy(), "-f", "s16le", "-"]).output().unwrap().stdout
+    };
+    let wanted = raw(&good("wav"));
+    assert!(wanted.len() > 40_000);
+    for (to, options) in [("flac", json!({})), ("wav", json!({"copy": "never"})), ("m4a", json!({"codec": "alac"}))] {
+        assert_eq!(raw(&run.file(&good("wav"), to, options).unwrap()), wanted, "{to}");
+    }
+}
+
+#[test]
+fn what_fits_is_copied() {
+    let run = Run::new();
+    for (from, to) in [
+        ("m4a", "m4a"),
+        ("mp4", "m4a"),
+        ("mov", "m4a"),
+        ("webm", "opus"),
+        ("opus", "opus"),
+        ("mka", "ogg"),
+        ("flac", "flac"),
+        ("mp3", "mp3"),
+        ("avi", "mp3"),
+    ] {
+        let file = run.file(&good(from), to, json!({})).unwrap();
+        assert_eq!(packets(&file, "a"), packets(&good(from), "a"), "{from} to {to}");
+    }
+    assert!(run.listener.log.lock().unwrap().iter().any(|l| l.contains("is copied")));
+    let file = run.file(&good("m4a"), "m4a", json!({"copy": "never"})).unwrap();
+    assert_ne!(packets(&file, "a"), packets(&good("m4a"), "a"));
+    fails(run.file(&good("wav"), "mp3", json!({"copy": "always"})), Code::InvalidOption);
+}
+
+#[test]
+fn trimming_is_to_the_sample() {
+    let run = Run::new();
+    for (from, to) in [("wav", "flac"), ("mp3", "wav"), ("m4a", "wav"), ("mp4", "flac"), ("opus", "wav")] {
+        let file = run.file(&good(from), to, json!({"trim": {"start": "0.25", "duration": 0.5}})).unwrap();
+        let wanted = rate(&ffprobe(&file)) / 2.0;
+        assert!((samples(&file) as f64 - wanted).abs() <= 2.0, "{from}: {} of {wanted}", samples(&file));
+    }
+    let file = run.file(&good("wav"), "wav", json!({"trim": {"end": "00:00:01"}})).unwrap();
+    assert!(samples(&file).abs_diff(22050) <= 1024, "{}", samples(&file));
+}
+
+#[test]
+fn tags_go_as_asked() {
+    let run = Run::new();
+    let title = |value: &Value| {
+        let tags = [&value["format"]["tags"], &value["streams"][0]["tags"]];
+        tags.into_iter().flat_map(|t| [t["title"].as_str(), t["TITLE"].as_str()]).flatten().next().map(str::to_owned)
+    };
+    for to in ["mp3", "m4a", "opus", "ogg", "flac", "wav"] {
+        let source = fixture("audio/mp3/odd/tags.mp3");
+        let kept = ffprobe(&run.file(&source, to, json!({})).unwrap());
+        assert_eq!(title(&kept).as_deref(), Some("Мельница 水车"), "{to}");
+        let stripped = ffprobe(&run.file(&source, to, json!({"metadata": "strip"})).unwrap());
+        assert_eq!(title(&stripped), None, "{to}");
+    }
+    let media = run.probe(&fixture("audio/mp3/odd/tags.mp3"), Depth::Header).unwrap();
+    assert_eq!(media.tags.get("artist").map(String::as_str), Some("Ж"));
+    let (produced, _) = run.convert(&fixture("audio/mp3/odd/cover.mp3"), "opus", json!({})).unwrap();
+    assert!(produced.warnings.iter().any(|w| w.contains("cover art")), "{:?}", produced.warnings);
+}
+
+#[test]
+fn silence_is_told_from_sound() {
+    let run = Run::new();
+    let failure = fails(run.file(&fixture("video/mp4/odd/silent.mp4"), "mp3", json!({})), Code::UnsupportedConversion);
+    assert!(failure.message.contains("no sound"), "{}", failure.message);
+    let (produced, _) = run.convert(&fixture("video/mkv/odd/tracks.mkv"), "mp3", json!({})).unwrap();
+    assert!(produced.warnings.iter().any(|w| w.contains("first of 3")), "{:?}", produced.warnings);
+}
+
+#[test]
+fn fates_are_as_the_manifest_says() {
+    let manifest: toml::Table = toml::from_str(&std::fs::read_to_string(fixture("audio/MANIFEST.toml")).unwrap()).unwrap();
+    let mut broken = 0;
+    for file in manifest["file"].as_array().unwrap() {
+        let (path, fate) = (file["path"].as_str().unwrap(), file["fate"].as_str().unwrap());
+        let run = Run::new();
+        let to = if path.ends_with("opus") { "mp3" } else { "opus" };
+        match run.file(&fixture(&format!("audio/{path}")), to, json!({})) {
+            Ok(_) => assert_eq!(fate, "converts", "{path}"),
+            Err(failure) => {
+                broken += 1;
+                assert_eq!(failure.code.as_str(), fate, "{path}: {failure:?}");
+                assert!(run.probe(&fixture(&format!("audio/{path}")), Depth::Proof).is_err(), "{path}");
+            }
+        }
+    }
+    assert!(broken >= 12, "{broken}");
+}
+
+#[test]
+fn a_stop_request_ends_the_work() {
+    let run = Run::new();
+    run.listener.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    fails(run.file(&good("wav"), "mp3", json!({})), Code::Cancelled);
+}
+
+#[test]
+fn the_jail_holds_every_encoder() {
+    let jailed = Jailed::new();
+    for to in ["mp3", "m4a", "opus", "ogg", "flac", "wav"] {
+        let file = jailed.file(&good("mp4"), to, json!({"copy": "never"})).unwrap_or_else(|e| panic!("{to}: {e:?}"));
+        let media = jailed.probe(&file, Depth::Proof).unwrap();
+        assert!(media.duration_ms.unwrap().abs_diff(1200) < 100, "{to}: {media:?}");
+    }
+}

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod av;
 pub mod browser;
 pub mod command;
 pub mod direct;

@@ -1,10 +1,13 @@
-//! Bombs: what may come out of an archive is counted while it comes.
+//! Bombs: what may come out of an archive is counted while it comes. Progress is counted by what went in.
 
 use super::entry::Entry;
 use super::fault;
 use crate::convert::Ctx;
 use crate::failure::Failure;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Ratios are looked at only after this much.
 const FREE_BYTES: u64 = 10 << 20;
@@ -15,12 +18,19 @@ pub struct Guard<'a> {
     packed: u64,
     entries: u64,
     unpacked: u64,
+    /// How much of the archive was read, by each of its readers; none: not known.
+    read: Vec<Arc<AtomicU64>>,
 }
 
 impl<'a> Guard<'a> {
     /// `packed` is the size of the whole archive.
     pub fn new(ctx: &'a Ctx<'a>, packed: u64) -> Guard<'a> {
-        Guard { ctx, packed: packed.max(1), entries: 0, unpacked: 0 }
+        Guard { ctx, packed: packed.max(1), entries: 0, unpacked: 0, read: Vec::new() }
+    }
+
+    /// Progress is told by how far these readers of the archive have come.
+    pub fn follow(&mut self, readers: &[&BufReader<Packed>]) {
+        self.read = readers.iter().map(|reader| reader.get_ref().read.clone()).collect();
     }
 
     /// Counts an entry.
@@ -35,7 +45,8 @@ impl<'a> Guard<'a> {
     fn bytes(&mut self, more: u64) -> Result<(), Failure> {
         self.ctx.check()?;
         self.unpacked += more;
-        self.ctx.progress("decode", self.unpacked, 0, "bytes");
+        let read = self.read.iter().map(|read| read.load(Ordering::Relaxed)).sum::<u64>().min(self.packed);
+        self.ctx.progress("decode", read, if self.read.is_empty() { 0 } else { self.packed }, "bytes");
         let limits = self.ctx.limits;
         if self.unpacked > limits.unpacked_max.0 {
             return Err(Failure::limit(format!("The archive unpacks to more than {}.", limits.unpacked_max)).stage("decode"));
@@ -49,8 +60,34 @@ impl<'a> Guard<'a> {
 
     /// Refuses sizes that the archive itself declares beyond the limits.
     pub fn declared(&self, unpacked: u64) -> Result<(), Failure> {
-        let mut ahead = Guard { ctx: self.ctx, packed: self.packed, entries: 0, unpacked: 0 };
+        let mut ahead = Guard { ctx: self.ctx, packed: self.packed, entries: 0, unpacked: 0, read: self.read.clone() };
         ahead.bytes(unpacked)
+    }
+}
+
+/// The archive's own bytes, counted as they are read.
+pub struct Packed {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Packed {
+    pub fn new(file: File) -> Packed {
+        Packed { file, read: Arc::default() }
+    }
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+impl Seek for Packed {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 

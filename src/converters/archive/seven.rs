@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, Kind};
 use super::fault;
-use super::guard::{Guard, Metered};
+use super::guard::{Guard, Metered, Packed};
 use super::names;
 use super::sink::Sink;
 use super::walk::{Reading, Visit};
@@ -41,7 +41,7 @@ fn failure(error: Error, password: bool) -> Failure {
     }
 }
 
-pub fn read(reading: &Reading, mut source: BufReader<File>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
+pub fn read(reading: &Reading, mut source: BufReader<Packed>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
     let password = reading.password.map_or_else(Password::empty, Password::new);
     let given = reading.password.is_some();
     let archive = Archive::read(&mut source, &password).map_err(|e| failure(e, given))?;

@@ -1,7 +1,7 @@
 //! Walks an archive of any format, entry by entry, without unpacking it anywhere.
 
 use super::entry::Entry;
-use super::guard::{Guard, Metered};
+use super::guard::{Guard, Metered, Packed};
 use super::names::Encoding;
 use super::options::Options;
 use super::{fault, seven, tar, zip};
@@ -31,16 +31,16 @@ impl<'a> Reading<'a> {
     }
 }
 
-pub fn open(input: &Input) -> Result<BufReader<File>, Failure> {
+pub fn open(input: &Input) -> Result<BufReader<Packed>, Failure> {
     if input.size_bytes == 0 {
         return Err(Failure::corrupt("The file is empty.").stage("open"));
     }
     let file = File::open(&input.path).map_err(|e| Failure::new(Code::InputUnavailable, "The file could not be read.").detail(e).stage("open"))?;
-    Ok(BufReader::with_capacity(256 << 10, file))
+    Ok(BufReader::with_capacity(256 << 10, Packed::new(file)))
 }
 
 /// The decompressor a format needs; plain bytes for tar.
-pub fn decompress(source: BufReader<File>, format: &str) -> Result<Box<dyn Read + Send>, Failure> {
+pub fn decompress(source: BufReader<Packed>, format: &str) -> Result<Box<dyn Read + Send>, Failure> {
     /// The largest dictionary of `xz -9` needs 65 MiB; anything far beyond is an attack.
     const XZ_MEMORY_MAX: u64 = 512 << 20;
     Ok(match format {
@@ -60,8 +60,13 @@ pub fn decompress(source: BufReader<File>, format: &str) -> Result<Box<dyn Read 
 pub fn walk(reading: &Reading, input: &Input, visit: Visit) -> Result<(), Failure> {
     let mut guard = Guard::new(reading.ctx, input.size_bytes);
     let source = open(input)?;
+    guard.follow(&[&source]);
     match input.format.id() {
-        "zip" => zip::read(reading, source, open(input)?, &mut guard, visit),
+        "zip" => {
+            let body = open(input)?;
+            guard.follow(&[&source, &body]);
+            zip::read(reading, source, body, &mut guard, visit)
+        }
         "7z" => seven::read(reading, source, &mut guard, visit),
         format if format.starts_with("tar") => tar::read(reading, decompress(source, format)?, &mut guard, visit),
         format => {
@@ -98,6 +103,8 @@ fn single(reading: &Reading, input: &Input, guard: &mut Guard, visit: Visit) -> 
         let size = std::io::copy(&mut source, &mut std::io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
         entry.size = Some(size);
     }
-    let source = decompress(open(input)?, format)?;
+    let source = open(input)?;
+    guard.follow(&[&source]);
+    let source = decompress(source, format)?;
     visit(entry.clone(), &mut Metered::new(source, guard, &entry))
 }

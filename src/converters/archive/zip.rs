@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, Kind};
 use super::fault;
-use super::guard::{Guard, Metered};
+use super::guard::{Guard, Metered, Packed};
 use super::names::{self, Encoding};
 use super::walk::{Reading, Visit};
 use crate::failure::{Code, Failure};
@@ -11,7 +11,6 @@ use ::zip::read::{Config, ZipFile, ZipFileEntry};
 use ::zip::result::ZipError;
 use ::zip::unstable::read::ZipIterable;
 use ::zip::{System, ZipReadOptions};
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 /// Longer targets of links are not believed.
@@ -39,7 +38,7 @@ struct Place {
     name: Vec<u8>,
 }
 
-pub fn read(reading: &Reading, source: BufReader<File>, mut body: BufReader<File>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
+pub fn read(reading: &Reading, source: BufReader<Packed>, mut body: BufReader<Packed>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
     // Unlike the library's usual reader this one does not lose entries that share a name.
     let mut archive = ZipIterable::try_new(source, Config::default()).map_err(|e| failure(e, None))?;
     let most = reading.ctx.limits.entries_max;

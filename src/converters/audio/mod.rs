@@ -1,12 +1,11 @@
 //! The audio family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Zygote};
-use crate::failure::{Code, Failure};
+use super::av;
+use crate::convert::{Erased, FamilyEntry, Zygote, erase};
 use crate::format::Family;
-use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Audio, zygote: Zygote::Av, converters: &[], probe };
+mod transcode;
 
-fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
-    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
-}
+static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
+
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Audio, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };

@@ -1,14 +1,14 @@
 //! The video family.
 
-use crate::convert::{Ctx, Depth, FamilyEntry, Input, Warmth, Zygote};
-use crate::failure::{Code, Failure};
+use super::av;
+use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
-use crate::job::Media;
 
-pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &[], probe };
+mod poster;
+mod transcode;
 
-pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
+static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<poster::Poster>()];
 
-fn probe(_ctx: &Ctx, input: &Input, _depth: Depth) -> Result<Media, Failure> {
-    Err(Failure::new(Code::UnsupportedFormat, format!("{} cannot be measured", input.format)))
-}
+pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
+
+pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, readable: &[], threads: 1 };

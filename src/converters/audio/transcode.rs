@@ -1,0 +1,108 @@
+//! `audio.transcode`: the sound of a song or a film.
+
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::containers::container;
+use crate::converters::av::film::{self, Order};
+use crate::converters::av::open;
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::plan::Circumstances;
+use crate::converters::av::units::Bitrate;
+use crate::failure::{Code, Failure};
+use crate::format::Family;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub struct Transcode;
+
+/// Options of `audio.transcode`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The codec, where the format has a choice: m4a aac or alac, ogg vorbis or flac; `copy` insists on keeping the stream as it is.
+    /// Default: the input's where it fits, else aac for m4a, vorbis for ogg.
+    pub codec: Option<AudioCodec>,
+    /// Bits per second, as `128k` or 128000; flac and wav ignore it. Default: by codec and channels: mp3 192k, aac 128k, opus 96k for stereo.
+    pub bitrate: Option<Bitrate>,
+    /// Quality of a variable bit rate, 1 (small) to 10 (best); for flac the effort. `bitrate` outranks it. Default: none.
+    pub quality: Option<u8>,
+    /// Number of channels after mixing, 1 to 8. Default: the input's, as far as the codec can.
+    pub channels: Option<u8>,
+    /// Samples per second, 8000 to 192000; the nearest that the codec knows is taken. Default: the input's.
+    pub sample_rate: Option<u32>,
+    /// The part to keep. Default: all of it.
+    pub trim: Trim,
+    /// Whether the stream is kept as it is where that is possible. Default: auto.
+    pub copy: Copying,
+    /// Puts the index of an m4a in front, so that it plays while it loads. Default: true.
+    pub faststart: Option<bool>,
+    /// What happens to titles, artists and chapters. Default: keep.
+    pub metadata: Metadata,
+}
+
+impl Options {
+    fn sound(&self) -> AudioOptions {
+        AudioOptions { codec: self.codec, bitrate: self.bitrate, channels: self.channels, sample_rate: self.sample_rate }
+    }
+}
+
+impl Validate for Options {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        OutOfRange::check("quality", self.quality, 1..=10)?;
+        if self.codec == Some(AudioCodec::None) {
+            return Err(OutOfRange::new("codec", "none", "a codec"));
+        }
+        self.sound().validate("")?;
+        self.trim.validate()
+    }
+}
+
+impl Converter for Transcode {
+    const SPEC: Spec = Spec {
+        id: "audio.transcode",
+        family: Family::Audio,
+        summary: "Converts, mixes and cuts sound, and takes it out of films.",
+        pairs: &[(
+            &[
+                "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka", "mp4", "mov", "mkv", "webm",
+                "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
+            ],
+            &["mp3", "m4a", "opus", "ogg", "flac", "wav"],
+        )],
+    };
+    type Options = Options;
+
+    fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
+        let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
+        let mut source = open::open(ctx, input)?;
+        let Some(track) = source.sounds().first().map(|s| (*s).clone()) else {
+            let message = format!("There is no sound in this {} file.", input.format.name());
+            return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
+        };
+        let sound = options.sound();
+        let cut = options.trim.start_us() > 0;
+        let at = Circumstances { source: &source, container, copying: options.copy, from: input.format.id(), cut, at_keyframe: false };
+        let exact = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
+        let streams = vec![at.audio(&track, &sound, exact)?];
+        let (left, tracks) = (at.others().1, source.sounds().len());
+        let order = Order {
+            container,
+            streams,
+            video: &VideoOptions::default(),
+            audio: &sound,
+            quality: options.quality,
+            trim: options.trim,
+            metadata: options.metadata,
+            faststart: options.faststart.unwrap_or(true),
+        };
+        let made = film::make(ctx, &mut source, &order, &output.path())?;
+        // What encoders put before and after, which not every container can say, and what containers round to.
+        let tolerance = 100 + 3_000_000 / u64::from(made.sound_rate.max(8000)) + made.duration_us as u64 / 1_000_000;
+        let expect = Expect { duration_ms: Some(made.duration_us as u64 / 1000), duration_tolerance_ms: tolerance, ..Expect::default() };
+        let mut produced = Produced::single(output, expect);
+        produced.warnings = made.warnings;
+        if source.picture().is_none() {
+            produced.warnings.extend(left);
+        }
+        Ok(if tracks > 1 { produced.warn(format!("The first of {tracks} tracks of sound was taken.")) } else { produced })
+    }
+}

@@ -1,0 +1,333 @@
+//! The encoders: their names, their settings, what they can take.
+
+use super::ffi;
+use super::options::{AudioCodec, Speed, VideoCodec, VideoOptions};
+use ffmpeg_next::format::{Pixel, Sample, sample};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, encoder, frame};
+
+impl VideoCodec {
+    /// FFmpeg's name of the encoder.
+    pub fn encoder(self) -> &'static str {
+        match self {
+            VideoCodec::H264 => "libx264",
+            VideoCodec::Hevc => "libx265",
+            VideoCodec::Vp8 => "libvpx",
+            VideoCodec::Vp9 => "libvpx-vp9",
+            VideoCodec::Av1 => "libsvtav1",
+            VideoCodec::Mpeg4 => "mpeg4",
+            VideoCodec::Mpeg2 => "mpeg2video",
+            VideoCodec::Theora => "libtheora",
+            VideoCodec::Gif => "gif",
+            VideoCodec::Copy => "copy",
+        }
+    }
+
+    /// FFmpeg's name of the codec.
+    pub fn codec(self) -> &'static str {
+        match self {
+            VideoCodec::H264 => "h264",
+            VideoCodec::Hevc => "hevc",
+            VideoCodec::Vp8 => "vp8",
+            VideoCodec::Vp9 => "vp9",
+            VideoCodec::Av1 => "av1",
+            VideoCodec::Mpeg4 => "mpeg4",
+            VideoCodec::Mpeg2 => "mpeg2video",
+            VideoCodec::Theora => "theora",
+            VideoCodec::Gif => "gif",
+            VideoCodec::Copy => "copy",
+        }
+    }
+
+    pub fn crf_range(self) -> std::ops::RangeInclusive<u8> {
+        match self {
+            VideoCodec::H264 | VideoCodec::Hevc => 0..=51,
+            VideoCodec::Mpeg4 | VideoCodec::Mpeg2 => 1..=31,
+            _ => 0..=63,
+        }
+    }
+
+    fn crf_default(self) -> u8 {
+        match self {
+            VideoCodec::H264 => 23,
+            VideoCodec::Hevc => 28,
+            VideoCodec::Vp8 => 10,
+            VideoCodec::Vp9 => 32,
+            VideoCodec::Av1 => 35,
+            VideoCodec::Theora => 20,
+            _ => 4,
+        }
+    }
+
+    pub fn pixels(self) -> Pixel {
+        if self == VideoCodec::Gif { Pixel::PAL8 } else { Pixel::YUV420P }
+    }
+
+    /// Frame rates the codec's headers can hold; empty for any. Then frames are repeated and dropped to meet them.
+    pub fn rates(self) -> &'static [(i32, i32)] {
+        match self {
+            VideoCodec::Mpeg2 => &[(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1)],
+            _ => &[],
+        }
+    }
+
+    /// Whether its time base must be that of a frame.
+    pub fn strict_clock(self) -> bool {
+        matches!(self, VideoCodec::Mpeg4 | VideoCodec::Mpeg2 | VideoCodec::Theora | VideoCodec::Gif)
+    }
+
+    /// The quantiser of the codecs that have one for all frames, in FFmpeg's unit of 118.
+    pub fn fixed_quality(self, options: &VideoOptions) -> Option<i32> {
+        let crf = options.crf.unwrap_or(self.crf_default());
+        let by_quality = options.crf.is_some() || options.bitrate.is_none();
+        let q = match self {
+            VideoCodec::Mpeg4 | VideoCodec::Mpeg2 => f64::from(crf),
+            // Theora's own scale runs the other way, 0 to 10.
+            VideoCodec::Theora => f64::from(63 - crf.min(63)) / 6.3,
+            _ => return None,
+        };
+        by_quality.then_some((q * 118.0).round() as i32)
+    }
+
+    /// The encoder's settings; every value is a number or a word of ours.
+    pub fn settings(self, options: &VideoOptions, threads: usize, width: u32) -> Dictionary<'static> {
+        let speed = options.preset.unwrap_or_default();
+        let crf = options.crf.unwrap_or(self.crf_default());
+        let by_quality = options.crf.is_some() || options.bitrate.is_none();
+        let mut set = Dictionary::new();
+        let mut put = |key: &str, value: String| set.set(key, &value);
+        put("threads", threads.to_string());
+        match self {
+            VideoCodec::H264 | VideoCodec::Hevc => {
+                put("preset", speed.name().into());
+                if by_quality {
+                    put("crf", crf.to_string());
+                }
+                if self == VideoCodec::Hevc {
+                    put("x265-params", format!("pools={threads}:log-level=warning"));
+                }
+            }
+            VideoCodec::Vp8 | VideoCodec::Vp9 => {
+                let used = 5 - (speed as i32 / 2 + speed as i32 % 2).min(5);
+                put("deadline", "good".into());
+                put("cpu-used", used.to_string());
+                if by_quality {
+                    put("crf", crf.to_string());
+                    put("b", options.bitrate.map_or(if self == VideoCodec::Vp8 { 2_000_000 } else { 0 }, |b| b.0).to_string());
+                }
+                if self == VideoCodec::Vp9 {
+                    put("row-mt", "1".into());
+                    put("tile-columns", (width / 512).max(1).ilog2().to_string());
+                }
+            }
+            VideoCodec::Av1 => {
+                put("preset", (12 - speed as i32).to_string());
+                put("svtav1-params", format!("lp={threads}"));
+                if by_quality {
+                    put("crf", crf.to_string());
+                }
+            }
+            _ if let Some(quality) = self.fixed_quality(options) => {
+                put("flags", "+qscale".into());
+                put("global_quality", quality.to_string());
+            }
+            _ => {}
+        }
+        if let Some(bitrate) = options.bitrate {
+            match (self, options.crf) {
+                (VideoCodec::H264 | VideoCodec::Hevc, Some(_)) => {
+                    put("maxrate", bitrate.0.to_string());
+                    put("bufsize", (u64::from(bitrate.0) * 2).to_string());
+                }
+                (_, Some(_)) => {}
+                (_, None) => put("b", bitrate.0.to_string()),
+            }
+        }
+        set
+    }
+}
+
+impl Speed {
+    pub fn name(self) -> &'static str {
+        match self {
+            Speed::Ultrafast => "ultrafast",
+            Speed::Superfast => "superfast",
+            Speed::Veryfast => "veryfast",
+            Speed::Faster => "faster",
+            Speed::Fast => "fast",
+            Speed::Medium => "medium",
+            Speed::Slow => "slow",
+            Speed::Slower => "slower",
+            Speed::Veryslow => "veryslow",
+        }
+    }
+}
+
+impl AudioCodec {
+    /// FFmpeg's name of the encoder; `bits` counts for pcm.
+    pub fn encoder(self, bits: u32) -> &'static str {
+        match self {
+            AudioCodec::Aac => "aac",
+            AudioCodec::Mp3 => "libmp3lame",
+            AudioCodec::Mp2 => "mp2",
+            AudioCodec::Opus => "libopus",
+            AudioCodec::Vorbis => "libvorbis",
+            AudioCodec::Flac => "flac",
+            AudioCodec::Alac => "alac",
+            AudioCodec::Ac3 => "ac3",
+            AudioCodec::Pcm if bits > 16 => "pcm_s24le",
+            AudioCodec::Pcm => "pcm_s16le",
+            AudioCodec::Copy | AudioCodec::None => "none",
+        }
+    }
+
+    /// Whether a stream of FFmpeg's codec name is of this codec.
+    pub fn is(self, codec: &str) -> bool {
+        match self {
+            AudioCodec::Aac => codec == "aac",
+            AudioCodec::Mp3 => codec == "mp3",
+            AudioCodec::Mp2 => codec == "mp2",
+            AudioCodec::Opus => codec == "opus",
+            AudioCodec::Vorbis => codec == "vorbis",
+            AudioCodec::Flac => codec == "flac",
+            AudioCodec::Alac => codec == "alac",
+            AudioCodec::Ac3 => codec == "ac3",
+            AudioCodec::Pcm => codec.starts_with("pcm_s16le") || codec.starts_with("pcm_s24le"),
+            AudioCodec::Copy => true,
+            AudioCodec::None => false,
+        }
+    }
+
+    pub fn lossless(self) -> bool {
+        matches!(self, AudioCodec::Flac | AudioCodec::Alac | AudioCodec::Pcm)
+    }
+
+    /// The sample format; deep sound stays deep where the codec is lossless.
+    pub fn samples(self, bits: u32) -> Sample {
+        let deep = bits > 16;
+        match self {
+            AudioCodec::Aac | AudioCodec::Vorbis | AudioCodec::Mp3 | AudioCodec::Ac3 => Sample::F32(sample::Type::Planar),
+            AudioCodec::Opus => Sample::F32(sample::Type::Packed),
+            AudioCodec::Alac if deep => Sample::I32(sample::Type::Planar),
+            AudioCodec::Alac => Sample::I16(sample::Type::Planar),
+            AudioCodec::Flac | AudioCodec::Pcm if deep => Sample::I32(sample::Type::Packed),
+            _ => Sample::I16(sample::Type::Packed),
+        }
+    }
+
+    /// The channels it gets of a source with `wanted`.
+    pub fn channels(self, wanted: u32) -> u32 {
+        match self {
+            AudioCodec::Mp3 | AudioCodec::Mp2 => wanted.clamp(1, 2),
+            AudioCodec::Flac | AudioCodec::Pcm => wanted.clamp(1, 8),
+            // The layouts in between are not the same in every container and player.
+            _ if wanted >= 6 => 6,
+            _ => wanted.clamp(1, 2),
+        }
+    }
+
+    /// The sample rate nearest to `wanted`, from above where there is one.
+    pub fn rate(self, wanted: u32) -> u32 {
+        let known: &[u32] = match self {
+            AudioCodec::Opus => &[8000, 12000, 16000, 24000, 48000],
+            AudioCodec::Mp3 => &[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+            AudioCodec::Mp2 => &[16000, 22050, 24000, 32000, 44100, 48000],
+            AudioCodec::Ac3 => &[32000, 44100, 48000],
+            AudioCodec::Aac | AudioCodec::Vorbis => &[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+            _ => return wanted.clamp(8000, 192_000),
+        };
+        known.iter().copied().find(|rate| *rate >= wanted).unwrap_or(48000)
+    }
+
+    /// Bits per second that sound good to most.
+    pub fn bitrate(self, channels: u32, rate: u32) -> u32 {
+        let stereo = match self {
+            AudioCodec::Opus => 96_000,
+            AudioCodec::Mp3 | AudioCodec::Mp2 | AudioCodec::Ac3 => 192_000,
+            _ => 128_000,
+        };
+        let all = match channels {
+            1 => stereo / 2,
+            2 => stereo,
+            _ => stereo * 3,
+        };
+        if rate < 32000 && self != AudioCodec::Opus { all / 2 } else { all }
+    }
+}
+
+/// The codec's rate nearest to `rate`, or `rate` itself.
+pub fn nearest_rate(codec: VideoCodec, rate: Rational) -> Rational {
+    let distance = |(n, d): &(i32, i32)| (f64::from(*n) / f64::from(*d) - f64::from(rate)).abs();
+    codec.rates().iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).map_or(rate, |(n, d)| Rational::new(*n, *d))
+}
+
+/// A format of one still picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Still {
+    Jpeg,
+    Png,
+    Webp,
+}
+
+impl Still {
+    pub fn of(id: &str) -> Option<Still> {
+        match id {
+            "jpeg" => Some(Still::Jpeg),
+            "png" => Some(Still::Png),
+            "webp" => Some(Still::Webp),
+            _ => None,
+        }
+    }
+
+    pub fn pixels(self) -> &'static str {
+        match self {
+            Still::Jpeg => "yuvj420p",
+            Still::Png => "rgb24",
+            Still::Webp => "yuv420p",
+        }
+    }
+
+    /// What the scaler is told of the range of its result.
+    pub fn range(self) -> &'static str {
+        match self {
+            Still::Jpeg => ":out_range=pc:out_color_matrix=bt601",
+            Still::Png => "",
+            Still::Webp => ":out_range=tv:out_color_matrix=bt601",
+        }
+    }
+
+    /// The bytes of the picture's file.
+    pub fn encode(self, frame: &frame::Video, quality: Option<u8>) -> Result<Vec<u8>, Error> {
+        let (name, quality) = match self {
+            Still::Jpeg => ("mjpeg", quality.unwrap_or(85)),
+            Still::Png => ("png", 100),
+            Still::Webp => ("libwebp", quality.unwrap_or(80)),
+        };
+        let found = encoder::find_by_name(name).ok_or(Error::EncoderNotFound)?;
+        let mut context = codec::Context::new_with_codec(found).encoder().video()?;
+        context.set_width(frame.width());
+        context.set_height(frame.height());
+        context.set_format(frame.format());
+        context.set_time_base(Rational::new(1, 25));
+        // The quantiser of jpeg runs from 1 (best) to 31, in FFmpeg's unit of 118.
+        let q = ((1.0 + f64::from(100 - quality) * 30.0 / 99.0) * 118.0).round() as i32;
+        let mut set = Dictionary::new();
+        set.set("threads", "1");
+        match self {
+            Still::Jpeg => {
+                set.set("flags", "+qscale");
+                set.set("global_quality", &q.to_string());
+            }
+            Still::Png => {}
+            Still::Webp => set.set("quality", &quality.to_string()),
+        }
+        let mut opened = context.open_with(set)?;
+        let mut still = frame.clone();
+        still.set_pts(Some(0));
+        ffi::set_quality(&mut still, q);
+        opened.send_frame(&still)?;
+        opened.send_eof()?;
+        let mut packet = Packet::empty();
+        opened.receive_packet(&mut packet)?;
+        packet.data().map(<[u8]>::to_vec).ok_or(Error::InvalidData)
+    }
+}

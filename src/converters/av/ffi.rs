@@ -1,0 +1,411 @@
+//! What the safe binding of FFmpeg lacks, and what it does not do safely with hostile files: texts that are not UTF-8,
+//! numbers outside of their enumerations. The only file of the two families with `unsafe`.
+#![allow(unsafe_code)]
+
+use ffmpeg_next::codec::Parameters;
+use ffmpeg_next::filter::Graph;
+use ffmpeg_next::format::context::{Input, Output};
+use ffmpeg_next::{Dictionary, Error, Rational, codec, ffi, frame};
+use libc::{c_char, c_int, c_void};
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::ptr::{addr_of, addr_of_mut, null_mut};
+use std::sync::Mutex;
+
+/// What a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Video,
+    Audio,
+    Subtitle,
+    Attachment,
+    Data,
+}
+
+/// Colour tags by their numbers in ISO/IEC 23091-4; 2 is "unspecified", of the range 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour {
+    pub range: i32,
+    pub primaries: i32,
+    pub transfer: i32,
+    pub matrix: i32,
+}
+
+/// What the headers say of a stream.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub index: usize,
+    pub kind: Kind,
+    /// FFmpeg's name of the codec.
+    pub codec: String,
+    /// A picture beside the film: cover art.
+    pub still: bool,
+    pub default: bool,
+    pub bit_rate: u64,
+    pub width: u32,
+    pub height: u32,
+    /// FFmpeg's name of the pixel format.
+    pub pixels: String,
+    /// Width to height of one pixel; 1:1 when unknown.
+    pub aspect: (i32, i32),
+    pub colour: Colour,
+    /// Frames that are stored out of order.
+    pub reordered: bool,
+    pub frame_rate: Option<Rational>,
+    pub average_rate: Option<Rational>,
+    pub time_base: Rational,
+    pub start: Option<i64>,
+    pub duration: Option<i64>,
+    pub frames: u64,
+    /// The matrix that turns the picture upright, as it stands in the container.
+    pub matrix: Option<[i32; 9]>,
+    pub sample_rate: u32,
+    pub channels: u32,
+    /// Bits of a sample that count, of lossless sound.
+    pub bits: u32,
+    pub tags: Vec<(String, String)>,
+}
+
+fn cstring(text: &str) -> Result<CString, Error> {
+    CString::new(text).map_err(|_| Error::InvalidData)
+}
+
+/// Opens and looks at the streams. The demuxer is given, never guessed: a playlist does not open as a film.
+pub fn open_input(url: &str, demuxer: &str, options: Dictionary) -> Result<Input, Error> {
+    let (url, demuxer) = (cstring(url)?, cstring(demuxer)?);
+    // SAFETY: all texts outlive the calls; the dictionary is given up by its owner and taken back at once; the context is
+    // owned by `Input` as soon as it exists, and FFmpeg frees it itself when opening fails.
+    unsafe {
+        let format = ffi::av_find_input_format(demuxer.as_ptr());
+        if format.is_null() {
+            return Err(Error::DemuxerNotFound);
+        }
+        let (mut context, mut options) = (null_mut(), options.disown());
+        let opened = ffi::avformat_open_input(&mut context, url.as_ptr(), format, &mut options);
+        drop(Dictionary::own(options));
+        if opened < 0 {
+            return Err(Error::from(opened));
+        }
+        let input = Input::wrap(context);
+        match ffi::avformat_find_stream_info(context, null_mut()) {
+            found if found < 0 => Err(Error::from(found)),
+            _ => Ok(input),
+        }
+    }
+}
+
+/// When the file's clock starts, and how long it runs, in microseconds; whether that was only guessed from the bit rate.
+pub fn times(input: &Input) -> (Option<i64>, Option<i64>, bool) {
+    let known = |t: i64| (t != ffi::AV_NOPTS_VALUE).then_some(t);
+    // SAFETY: the context lives as long as `input`; the method is read as a number.
+    unsafe {
+        let context = input.as_ptr();
+        let method = addr_of!((*context).duration_estimation_method).cast::<u32>().read();
+        (known((*context).start_time), known((*context).duration).filter(|d| *d > 0), method == 2)
+    }
+}
+
+/// Goes back to the first byte, for formats without an index.
+pub fn rewind(input: &mut Input) -> bool {
+    // SAFETY: the context is owned.
+    unsafe { ffi::av_seek_frame(input.as_mut_ptr(), -1, 0, ffi::AVSEEK_FLAG_BYTE as c_int) >= 0 }
+}
+
+/// The headers' view of stream `index`.
+pub fn facts(input: &Input, index: usize) -> Option<Facts> {
+    let stream = input.stream(index)?;
+    let known = |t: i64| (t != ffi::AV_NOPTS_VALUE).then_some(t);
+    let rate = |r: ffi::AVRational| (r.num > 0 && r.den > 0).then(|| Rational::new(r.num, r.den));
+    // SAFETY: stream and parameters live as long as `input`; enumerations are read as plain numbers, the pixel
+    // format only within its range; names are static texts.
+    unsafe {
+        let raw = stream.as_ptr();
+        let par = (*raw).codecpar;
+        let number = |at: *const c_void| at.cast::<c_int>().read();
+        let kind = match number(addr_of!((*par).codec_type).cast()) {
+            0 => Kind::Video,
+            1 => Kind::Audio,
+            3 => Kind::Subtitle,
+            4 => Kind::Attachment,
+            _ => Kind::Data,
+        };
+        let sar = [(*raw).sample_aspect_ratio, (*par).sample_aspect_ratio].into_iter().find(|r| r.num > 0 && r.den > 0);
+        let pixels = match (*par).format {
+            format if kind == Kind::Video && (0..ffi::AVPixelFormat::AV_PIX_FMT_NB as c_int).contains(&format) => {
+                text(ffi::av_get_pix_fmt_name(std::mem::transmute::<c_int, ffi::AVPixelFormat>(format)))
+            }
+            _ => String::new(),
+        };
+        let guess = ffi::av_guess_frame_rate(input.as_ptr().cast_mut(), raw.cast_mut(), null_mut());
+        Some(Facts {
+            index,
+            kind,
+            codec: text(ffi::avcodec_get_name((*par).codec_id)),
+            still: (*raw).disposition & (ffi::AV_DISPOSITION_ATTACHED_PIC | ffi::AV_DISPOSITION_TIMED_THUMBNAILS) != 0,
+            default: (*raw).disposition & ffi::AV_DISPOSITION_DEFAULT != 0,
+            bit_rate: (*par).bit_rate.max(0) as u64,
+            width: (*par).width.max(0) as u32,
+            height: (*par).height.max(0) as u32,
+            pixels,
+            aspect: sar.map_or((1, 1), |r| (r.num, r.den)),
+            colour: Colour {
+                range: number(addr_of!((*par).color_range).cast()),
+                primaries: number(addr_of!((*par).color_primaries).cast()),
+                transfer: number(addr_of!((*par).color_trc).cast()),
+                matrix: number(addr_of!((*par).color_space).cast()),
+            },
+            reordered: (*par).video_delay > 0,
+            frame_rate: rate(guess),
+            average_rate: rate((*raw).avg_frame_rate),
+            time_base: stream.time_base(),
+            start: known((*raw).start_time),
+            duration: known((*raw).duration).filter(|d| *d > 0),
+            frames: (*raw).nb_frames.max(0) as u64,
+            matrix: matrix(raw),
+            sample_rate: (*par).sample_rate.max(0) as u32,
+            channels: (*par).ch_layout.nb_channels.max(0) as u32,
+            bits: match (text(ffi::avcodec_get_name((*par).codec_id)), (*par).bits_per_raw_sample) {
+                (codec, 0) if codec.starts_with("pcm_") => (*par).bits_per_coded_sample.max(0) as u32,
+                (_, raw) => raw.max(0) as u32,
+            },
+            tags: pairs((*raw).metadata),
+        })
+    }
+}
+
+/// # Safety
+/// `stream` is valid.
+unsafe fn matrix(stream: *const ffi::AVStream) -> Option<[i32; 9]> {
+    let mut size = 0;
+    // SAFETY: the side data has `size` bytes and belongs to the stream.
+    unsafe {
+        let kind = ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let data = ffi::av_stream_get_side_data(stream, kind, &mut size);
+        (!data.is_null() && size >= 36).then(|| std::array::from_fn(|i| data.cast::<i32>().add(i).read_unaligned()))
+    }
+}
+
+/// # Safety
+/// `at` is null or a text that ends with NUL.
+unsafe fn text(at: *const c_char) -> String {
+    // SAFETY: as promised by the caller.
+    if at.is_null() { String::new() } else { unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned() }
+}
+
+/// # Safety
+/// `dictionary` is null or valid.
+unsafe fn pairs(dictionary: *const ffi::AVDictionary) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut entry = null_mut();
+    loop {
+        // SAFETY: the dictionary is not changed meanwhile; each entry is only used before the next is asked for.
+        unsafe {
+            entry = ffi::av_dict_get(dictionary, c"".as_ptr(), entry, ffi::AV_DICT_IGNORE_SUFFIX);
+            if entry.is_null() || found.len() >= 200 {
+                return found;
+            }
+            found.push((text((*entry).key), text((*entry).value)));
+        }
+    }
+}
+
+/// The file's own tags.
+pub fn tags(input: &Input) -> Vec<(String, String)> {
+    // SAFETY: the dictionary lives as long as `input`.
+    unsafe { pairs((*input.as_ptr()).metadata) }
+}
+
+/// A chapter, in microseconds of the file's clock.
+pub struct Chapter {
+    pub start_us: i64,
+    pub end_us: i64,
+    pub title: String,
+}
+
+pub fn chapters(input: &Input) -> Vec<Chapter> {
+    // SAFETY: FFmpeg keeps `nb_chapters` valid entries.
+    unsafe {
+        let context = input.as_ptr();
+        let all = 0..(*context).nb_chapters.min(1000) as usize;
+        all.map(|i| {
+            let chapter = *(*context).chapters.add(i);
+            let us = |t: i64| ffi::av_rescale_q(t, (*chapter).time_base, ffi::AVRational { num: 1, den: 1_000_000 });
+            let title = pairs((*chapter).metadata).into_iter().find(|(key, _)| key.eq_ignore_ascii_case("title"));
+            Chapter { start_us: us((*chapter).start), end_us: us((*chapter).end), title: title.map(|t| t.1).unwrap_or_default() }
+        })
+        .collect()
+    }
+}
+
+/// A dictionary of tags; texts with NUL are left out.
+pub fn dictionary(tags: &[(String, String)]) -> Dictionary<'static> {
+    let mut dictionary = Dictionary::new();
+    for (key, value) in tags.iter().filter(|(key, value)| !key.contains('\0') && !value.contains('\0')) {
+        dictionary.set(key, value);
+    }
+    dictionary
+}
+
+/// Adds a stream that takes the packets of `from` as they are, with all that the container knew about it.
+pub fn add_copy(output: &mut Output, input: &Input, from: &Facts, tag: u32) -> Result<usize, Error> {
+    let stream = input.stream(from.index).ok_or(Error::StreamNotFound)?;
+    // SAFETY: the new stream belongs to `output`, the old one to `input`; both live through this function. Side data is copied.
+    unsafe {
+        let old = stream.as_ptr();
+        let new = ffi::avformat_new_stream(output.as_mut_ptr(), std::ptr::null());
+        if new.is_null() {
+            return Err(Error::Other { errno: libc::ENOMEM });
+        }
+        let copied = ffi::avcodec_parameters_copy((*new).codecpar, (*old).codecpar);
+        if copied < 0 {
+            return Err(Error::from(copied));
+        }
+        (*(*new).codecpar).codec_tag = tag;
+        (*new).time_base = (*old).time_base;
+        (*new).sample_aspect_ratio = (*old).sample_aspect_ratio;
+        (*new).avg_frame_rate = (*old).avg_frame_rate;
+        (*new).r_frame_rate = (*old).r_frame_rate;
+        (*new).disposition = (*old).disposition;
+        for i in 0..(*old).nb_side_data.max(0) as usize {
+            let side = (*old).side_data.add(i);
+            let room = ffi::av_stream_new_side_data(new, (*side).type_, (*side).size);
+            if !room.is_null() {
+                std::ptr::copy_nonoverlapping((*side).data, room, (*side).size);
+            }
+        }
+        Ok((*new).index as usize)
+    }
+}
+
+/// Marks stream `index` as the one that plays by default, or not.
+pub fn set_default(output: &mut Output, index: usize, default: bool) {
+    if let Some(mut stream) = output.stream_mut(index) {
+        // SAFETY: the stream belongs to `output`.
+        unsafe { (*stream.as_mut_ptr()).disposition = if default { ffi::AV_DISPOSITION_DEFAULT } else { 0 } }
+    }
+}
+
+/// The four letters by which a container names the codec; 0 leaves the choice to the muxer.
+pub fn set_tag(output: &mut Output, index: usize, tag: u32) {
+    if let Some(mut stream) = output.stream_mut(index) {
+        // SAFETY: the stream and its parameters belong to `output`.
+        unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = tag }
+    }
+}
+
+/// Whether the container wants codec headers beside the packets.
+pub fn wants_global_header(output: &Output) -> bool {
+    // SAFETY: an output context has a format for all its life.
+    unsafe { (*(*output.as_ptr()).oformat).flags & ffi::AVFMT_GLOBALHEADER != 0 }
+}
+
+/// Tells an encoder its input's colours; they go into its headers.
+pub fn set_colour(encoder: &mut codec::Context, colour: Colour) {
+    // SAFETY: the context is not open yet; the numbers came from FFmpeg's own fields of the same types.
+    unsafe {
+        let raw = encoder.as_mut_ptr();
+        addr_of_mut!((*raw).color_range).cast::<c_int>().write(colour.range);
+        addr_of_mut!((*raw).color_primaries).cast::<c_int>().write(colour.primaries);
+        addr_of_mut!((*raw).color_trc).cast::<c_int>().write(colour.transfer);
+        addr_of_mut!((*raw).colorspace).cast::<c_int>().write(colour.matrix);
+    }
+}
+
+/// Gives the decoder a channel layout where the file names only their number.
+pub fn settle_layout(decoder: &mut codec::Context) {
+    // SAFETY: the context is open and owned; an unspecified layout owns no memory.
+    unsafe {
+        let raw = decoder.as_mut_ptr();
+        let layout = addr_of_mut!((*raw).ch_layout);
+        if (*layout).order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC && (*layout).nb_channels > 0 {
+            let channels = (*layout).nb_channels;
+            ffi::av_channel_layout_default(layout, channels);
+        }
+    }
+}
+
+/// The mask of a frame's channels; the usual one of their number when their places are unknown.
+pub fn frame_mask(frame: &frame::Audio) -> u64 {
+    // SAFETY: the mask is read of native layouts only, and of a layout made here, which owns no memory.
+    unsafe {
+        let layout = addr_of!((*frame.as_ptr()).ch_layout);
+        if (*layout).order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE {
+            return (*layout).u.mask;
+        }
+        let mut usual: ffi::AVChannelLayout = std::mem::zeroed();
+        ffi::av_channel_layout_default(&mut usual, (*layout).nb_channels);
+        usual.u.mask
+    }
+}
+
+/// Threads a filter graph may start; to be called before any filter is added.
+pub fn set_graph_threads(graph: &mut Graph, threads: usize) {
+    // SAFETY: the graph is owned.
+    unsafe { (*graph.as_mut_ptr()).nb_threads = threads.min(64) as c_int }
+}
+
+/// Samples that the encoder takes at once; 0 for any number.
+pub fn fixed_frame_size(encoder: &codec::Context) -> u32 {
+    // SAFETY: an open encoder has a codec.
+    unsafe {
+        let raw = encoder.as_ptr();
+        let any = (*(*raw).codec).capabilities as u32 & ffi::AV_CODEC_CAP_VARIABLE_FRAME_SIZE != 0;
+        if any { 0 } else { (*raw).frame_size.max(0) as u32 }
+    }
+}
+
+/// The quality that an encoder with a fixed quantiser takes from each frame.
+pub fn set_quality(frame: &mut frame::Video, quality: i32) {
+    // SAFETY: the frame is owned.
+    unsafe { (*frame.as_mut_ptr()).quality = quality }
+}
+
+/// The parameters of a stream.
+pub fn parameters(input: &Input, index: usize) -> Option<Parameters> {
+    input.stream(index).map(|s| s.parameters())
+}
+
+#[cfg(target_arch = "x86_64")]
+type Arguments = *mut ffi::__va_list_tag;
+#[cfg(not(target_arch = "x86_64"))]
+type Arguments = ffi::va_list;
+
+/// The library's last words, until somebody asks for them.
+static WORDS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+const WORDS_KEPT: usize = 40;
+
+/// Keeps FFmpeg's warnings and errors for the job's log; nothing reaches standard error.
+pub fn catch_log() {
+    // SAFETY: the callback lives for ever and does not unwind.
+    unsafe {
+        ffi::av_log_set_level(ffi::AV_LOG_WARNING as c_int);
+        ffi::av_log_set_callback(Some(keep_words));
+    }
+}
+
+unsafe extern "C" fn keep_words(context: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
+    if level > ffi::AV_LOG_WARNING as c_int {
+        return;
+    }
+    let (mut line, mut prefix) = ([0; 512], 1);
+    // SAFETY: FFmpeg calls this with matching format and arguments; the line is as long as said and ends with NUL.
+    let words = unsafe {
+        ffi::av_log_format_line2(context, level, format, arguments, line.as_mut_ptr(), line.len() as c_int, &mut prefix);
+        text(line.as_ptr())
+    };
+    let words = words.trim();
+    if let Ok(mut kept) = WORDS.lock()
+        && !words.is_empty()
+        && kept.back().is_none_or(|last| last != words)
+    {
+        if kept.len() == WORDS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(words.to_owned());
+    }
+}
+
+/// What FFmpeg has said since the last time.
+pub fn take_words() -> Vec<String> {
+    WORDS.lock().map(|mut kept| kept.drain(..).collect()).unwrap_or_default()
+}

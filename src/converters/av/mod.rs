@@ -1,0 +1,27 @@
+//! What the video and audio families share: FFmpeg within this process.
+//!
+//! One conversion: [`open`] demuxes the file by the demuxer of its sniffed format, [`plan`] decides for each stream whether
+//! it is copied or encoded, [`film`] moves packets and frames through one [`lane`] per stream into the [`mux`].
+
+pub mod codecs;
+pub mod containers;
+pub mod decode;
+pub mod fault;
+mod ffi;
+pub mod film;
+pub mod geometry;
+pub mod graph;
+pub mod lane;
+pub mod lane_audio;
+pub mod lane_copy;
+pub mod lane_video;
+pub mod mux;
+pub mod open;
+pub mod options;
+pub mod plan;
+pub mod probe;
+pub mod units;
+pub mod warm;
+
+/// Microseconds in a second: the unit of every time here that is not in a stream's own time base.
+pub const SECOND_US: i64 = 1_000_000;

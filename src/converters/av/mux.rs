@@ -1,0 +1,152 @@
+//! The result file: streams, tags, chapters, packets in order.
+
+use super::containers::Container;
+use super::fault;
+use super::ffi::{self, Facts};
+use super::open::Source;
+use super::options::Metadata;
+use crate::convert::Ctx;
+use crate::failure::Failure;
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, format};
+use std::path::Path;
+
+/// Tags that speak of the old file's container or encoder.
+const STALE: &[&str] = &[
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "duration",
+    "handler_name",
+    "vendor_id",
+    "creation_time",
+    "metadatacreator",
+    "hasKeyframes",
+    "hasVideo",
+    "hasAudio",
+    "hasMetadata",
+    "canSeekToEnd",
+    "datasize",
+    "videosize",
+    "audiosize",
+    "lasttimestamp",
+    "lastkeyframetimestamp",
+    "lastkeyframelocation",
+    "number_of_bytes",
+    "number_of_frames",
+    "bps",
+    "_statistics_tags",
+    "_statistics_writing_app",
+    "_statistics_writing_date_utc",
+    "rotate",
+    "language",
+];
+
+pub struct Mux {
+    output: format::context::Output,
+    /// The clock of each stream, once the header is written.
+    clocks: Vec<Rational>,
+    keep: bool,
+}
+
+/// The letters by which containers of Apple's kind name HEVC so that their players know it.
+pub fn tag(container: &Container, codec: &str) -> u32 {
+    if codec == "hevc" && matches!(container.id, "mp4" | "mov") { u32::from_le_bytes(*b"hvc1") } else { 0 }
+}
+
+impl Mux {
+    pub fn create(ctx: &Ctx, container: &Container, path: &Path, metadata: Metadata) -> Result<Mux, Failure> {
+        let path = path.to_str().ok_or_else(|| Failure::internal("the path of the result is not UTF-8"))?;
+        let output = format::output_as(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
+        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep })
+    }
+
+    pub fn wants_global_header(&self) -> bool {
+        ffi::wants_global_header(&self.output)
+    }
+
+    fn tags(&self, all: &[(String, String)]) -> Vec<(String, String)> {
+        let stale = |key: &str| STALE.iter().any(|s| key.to_ascii_lowercase().starts_with(&s.to_ascii_lowercase()));
+        let language = all.iter().filter(|(key, value)| key == "language" && value != "und");
+        let rest = all.iter().filter(|(key, _)| self.keep && !stale(key));
+        language.chain(rest).cloned().collect()
+    }
+
+    fn label(&mut self, index: usize, from: &Facts) {
+        let tags = ffi::dictionary(&self.tags(&from.tags));
+        if let Some(mut stream) = self.output.stream_mut(index) {
+            stream.set_metadata(tags);
+        }
+    }
+
+    /// A stream whose packets come from the source as they are.
+    pub fn add_copy(&mut self, source: &Source, from: &Facts, tag: u32) -> Result<usize, Error> {
+        let index = ffi::add_copy(&mut self.output, &source.input, from, tag)?;
+        self.label(index, from);
+        Ok(index)
+    }
+
+    /// A stream whose packets come from an encoder, in the encoder's clock.
+    pub fn add_encoded(&mut self, encoder: &codec::Context, from: &Facts, clock: Rational, rate: Option<Rational>, tag: u32) -> Result<usize, Error> {
+        let mut stream = self.output.add_stream_with(encoder)?;
+        stream.set_time_base(clock);
+        if let Some(rate) = rate {
+            stream.set_avg_frame_rate(rate);
+        }
+        let index = stream.index();
+        ffi::set_default(&mut self.output, index, from.default);
+        ffi::set_tag(&mut self.output, index, tag);
+        self.label(index, from);
+        Ok(index)
+    }
+
+    /// Tags of the whole file and its chapters, seen from `from_us` on.
+    pub fn describe(&mut self, source: &Source, chapters: bool, from_us: i64, length_us: Option<i64>) {
+        if !self.keep {
+            return;
+        }
+        let tags = ffi::dictionary(&self.tags(&ffi::tags(&source.input)));
+        self.output.set_metadata(tags);
+        if !chapters {
+            return;
+        }
+        let end = length_us.unwrap_or(i64::MAX / 2);
+        for (n, chapter) in ffi::chapters(&source.input).into_iter().enumerate() {
+            let at = |us: i64| (us - source.start_us - from_us).clamp(0, end);
+            if at(chapter.start_us) < at(chapter.end_us) && !chapter.title.contains('\0') {
+                let _ = self.output.add_chapter(n as i64, (1, 1_000_000), at(chapter.start_us), at(chapter.end_us), chapter.title);
+            }
+        }
+    }
+
+    pub fn begin(&mut self, ctx: &Ctx, faststart: bool) -> Result<(), Failure> {
+        let mut options = Dictionary::new();
+        let muxer = self.output.format().name().to_owned();
+        if faststart && ["mp4", "mov", "ipod", "3gp"].contains(&muxer.as_str()) {
+            options.set("movflags", "+faststart");
+        }
+        if !self.keep {
+            options.set("fflags", "+bitexact");
+        }
+        self.output.write_header_with(options).map_err(|e| fault::encoding(ctx, e))?;
+        self.clocks = self.output.streams().map(|s| s.time_base()).collect();
+        Ok(())
+    }
+
+    /// Writes a packet whose times are in `clock`.
+    pub fn write(&mut self, packet: &mut Packet, stream: usize, clock: Rational) -> Result<(), Error> {
+        packet.set_stream(stream);
+        packet.set_position(-1);
+        if let Some(own) = self.clocks.get(stream) {
+            packet.rescale_ts(clock, *own);
+        }
+        if packet.size() == 0 && packet.side_data().next().is_none() {
+            return Ok(());
+        }
+        packet.write_interleaved(&mut self.output)
+    }
+
+    pub fn end(&mut self, ctx: &Ctx) -> Result<(), Failure> {
+        self.output.write_trailer().map_err(|e| fault::encoding(ctx, e))
+    }
+}

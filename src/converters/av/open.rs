@@ -1,0 +1,165 @@
+//! Opens a file by the demuxer of its sniffed format and holds what its headers claim against the limits.
+
+use super::containers::demuxers;
+use super::ffi::{self, Facts, Kind};
+use super::{SECOND_US, fault};
+use crate::convert::{Ctx, Input};
+use crate::failure::Failure;
+use ffmpeg_next::{Dictionary, format::context};
+use std::io::Read;
+
+/// An open file.
+pub struct Source {
+    pub input: context::Input,
+    pub streams: Vec<Facts>,
+    /// Where the file's own clock begins.
+    pub start_us: i64,
+    pub duration_us: Option<i64>,
+    /// The duration is only what size and bit rate suggest.
+    pub guessed: bool,
+    /// How far before the wanted place a search begins, where the demuxer only guesses where keyframes are.
+    margin_us: i64,
+    /// Its tracks of sound say to the sample where they end.
+    exact_ends: bool,
+    /// What is to be said of the file in any case.
+    pub notes: Vec<String>,
+}
+
+pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
+    ffi::catch_log();
+    ctx.check()?;
+    let name = input.format.name();
+    if input.size_bytes == 0 {
+        return Err(Failure::corrupt("The file is empty.").stage("open"));
+    }
+    let cut_off = riff_cut(input)?;
+    let path = input.path.to_str().ok_or_else(|| Failure::internal("the path of the input is not UTF-8"))?;
+    let mut opened = Err(ffmpeg_next::Error::DemuxerNotFound);
+    for demuxer in demuxers(input.format) {
+        let mut options = Dictionary::new();
+        options.set("protocol_whitelist", "file");
+        options.set("format_whitelist", demuxer_names(demuxer));
+        options.set("max_streams", "200");
+        opened = ffi::open_input(&format!("file:{path}"), demuxer, options);
+        if opened.as_ref().is_ok_and(|i| (0..i.nb_streams() as usize).any(|n| ffi::facts(i, n).is_some_and(|f| usable(&f)))) {
+            break;
+        }
+    }
+    let opened = opened.map_err(|e| fault::opening(ctx, input, e))?;
+    let streams: Vec<Facts> = (0..opened.nb_streams() as usize).filter_map(|n| ffi::facts(&opened, n)).collect();
+    if !streams.iter().any(usable) {
+        return Err(Failure::corrupt(format!("There is neither picture nor sound in this {name} file.")).stage("open"));
+    }
+    let (start, duration, guessed) = ffi::times(&opened);
+    let exact_ends = matches!(input.format.id(), "mp4" | "mov" | "m4a" | "3gp");
+    let margin_us = if matches!(input.format.id(), "ts" | "mpg") { 10 * SECOND_US } else { 0 };
+    let source = Source {
+        input: opened,
+        streams,
+        start_us: start.unwrap_or(0),
+        duration_us: duration,
+        guessed,
+        margin_us,
+        exact_ends,
+        notes: cut_off.into_iter().collect(),
+    };
+    source.check(ctx)?;
+    Ok(source)
+}
+
+/// What is to be said of a RIFF file (AVI, WAV) shorter than its own first line says: FFmpeg takes it as if that were all.
+fn riff_cut(input: &Input) -> Result<Option<String>, Failure> {
+    let mut head = [0; 8];
+    let read = std::fs::File::open(&input.path).and_then(|mut file| file.read_exact(&mut head));
+    let claimed = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
+    // Writers to a pipe do not know the size.
+    let unknown = claimed <= 8 || claimed > u64::from(u32::MAX);
+    if read.is_err() || !head.starts_with(b"RIFF") || unknown || claimed <= input.size_bytes {
+        return Ok(None);
+    }
+    let share = format!("{} of {claimed} bytes are there", input.size_bytes);
+    if input.size_bytes < claimed / 2 {
+        return Err(Failure::corrupt(format!("The file is cut off: {share}.")).stage("open"));
+    }
+    // A few bytes of padding are forgotten by many writers.
+    Ok((input.size_bytes + 16 < claimed).then(|| format!("The file is cut off: {share}; what is there was kept.")))
+}
+
+/// A stream that something can be made of.
+fn usable(facts: &Facts) -> bool {
+    match facts.kind {
+        Kind::Video => facts.width > 0,
+        Kind::Audio => facts.sample_rate > 0,
+        _ => false,
+    }
+}
+
+/// A demuxer's full name is what the whitelist compares with.
+fn demuxer_names(demuxer: &str) -> &str {
+    match demuxer {
+        "mov" => "mov,mp4,m4a,3gp,3g2,mj2",
+        "matroska" => "matroska,webm",
+        other => other,
+    }
+}
+
+impl Source {
+    /// Refuses what is too long or too large, before anything is decoded.
+    fn check(&self, ctx: &Ctx) -> Result<(), Failure> {
+        let longest = ctx.limits.media_duration_max;
+        if let Some(us) = self.duration_us.filter(|us| !self.guessed && *us / 1000 > longest.as_millis() as i64) {
+            let hours = us / (3600 * SECOND_US);
+            return Err(Failure::limit(format!("The file says it is {hours} hours long; at most {longest} are allowed.")).stage("open"));
+        }
+        for stream in self.streams.iter().filter(|s| s.kind == Kind::Video) {
+            if u64::from(stream.width) * u64::from(stream.height) > ctx.limits.frame_pixels_max {
+                let (w, h, most) = (stream.width, stream.height, ctx.limits.frame_pixels_max / 1_000_000);
+                return Err(Failure::limit(format!("The picture is {w} x {h}; at most {most} megapixels are allowed.")).stage("open"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The film's picture; cover art is none.
+    pub fn picture(&self) -> Option<&Facts> {
+        let films = || self.streams.iter().filter(|s| s.kind == Kind::Video && !s.still && s.width > 0 && s.height > 0);
+        films().find(|s| s.default).or_else(|| films().max_by_key(|s| u64::from(s.width) * u64::from(s.height)))
+    }
+
+    /// The tracks of sound, the default one first.
+    pub fn sounds(&self) -> Vec<&Facts> {
+        let mut found: Vec<&Facts> = self.streams.iter().filter(|s| s.kind == Kind::Audio && s.sample_rate > 0 && s.channels > 0).collect();
+        found.sort_by_key(|s| !s.default);
+        found
+    }
+
+    /// Where a track of sound ends by the word of a container that cuts to the sample; what is decoded beyond is padding.
+    pub fn sound_end_us(&self, index: usize) -> Option<i64> {
+        let facts = self.streams.get(index).filter(|_| self.exact_ends)?;
+        let us = |t: i64| ffmpeg_next::Rescale::rescale(&t, facts.time_base, (1, SECOND_US as i32));
+        Some(us(facts.start?) + us(facts.duration?) - self.start_us)
+    }
+
+    /// How long these streams say they are; none when it is not known well.
+    pub fn claimed_us(&self, streams: &[usize]) -> Option<i64> {
+        if self.guessed {
+            return None;
+        }
+        let one = |index: &usize| {
+            let facts = self.streams.get(*index)?;
+            let us = |t: i64| ffmpeg_next::Rescale::rescale(&t, facts.time_base, (1, SECOND_US as i32));
+            Some(us(facts.start?) + us(facts.duration?) - self.start_us)
+        };
+        let known: Option<Vec<i64>> = streams.iter().map(one).collect();
+        known.and_then(|all| all.into_iter().max()).or(self.duration_us).filter(|us| *us > 0)
+    }
+
+    /// Moves to the last keyframe at or before `at_us` of the film's own time. Some demuxers cannot; then it stays where it is.
+    pub fn seek(&mut self, at_us: i64) -> bool {
+        if self.margin_us > 0 && at_us <= self.margin_us {
+            return ffi::rewind(&mut self.input);
+        }
+        let target = self.start_us.saturating_add(at_us - self.margin_us);
+        self.input.seek(target, ..target.saturating_add(1)).is_ok()
+    }
+}

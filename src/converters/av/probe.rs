@@ -1,0 +1,173 @@
+//! Measures films and songs; the proof also decodes their first and last second.
+
+use super::ffi::{self, Facts, Kind};
+use super::geometry::Turn;
+use super::lane::micros;
+use super::open::{self, Source};
+use super::{SECOND_US, decode, fault};
+use crate::convert::{Ctx, Depth, Input};
+use crate::failure::Failure;
+use crate::job::{Media, Stream};
+use ffmpeg_next::{Error, Packet, decoder, frame};
+
+pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
+    let mut source = open::open(ctx, input)?;
+    let picture = source.picture().cloned();
+    let mut media = Media { duration_ms: source.duration_us.map(|us| (us as u64 + 500) / 1000), ..Media::default() };
+    if let Some(picture) = &picture {
+        let (w, h) = if Turn::of(picture.matrix).swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        (media.width, media.height) = (Some(w), Some(h));
+        media.frames = (picture.frames > 0).then_some(picture.frames);
+    }
+    media.streams = source.streams.iter().map(stream).collect();
+    for (key, value) in ffi::tags(&source.input).into_iter().take(50) {
+        media.tags.insert(key.to_lowercase(), value.chars().take(500).collect());
+    }
+    if depth == Depth::Proof {
+        prove(ctx, &mut source)?;
+    }
+    fault::flush_words(ctx);
+    Ok(media)
+}
+
+fn stream(facts: &Facts) -> Stream {
+    let kind = match facts.kind {
+        Kind::Video => "video",
+        Kind::Audio => "audio",
+        Kind::Subtitle => "subtitle",
+        Kind::Attachment => "attachment",
+        Kind::Data => "data",
+    };
+    let video = facts.kind == Kind::Video;
+    let some = |n: u32| (n > 0).then_some(n);
+    let turn = Turn::of(facts.matrix);
+    Stream {
+        kind: kind.into(),
+        codec: facts.codec.clone(),
+        language: facts.tags.iter().find(|(key, value)| key == "language" && value != "und").map(|t| t.1.chars().take(20).collect()),
+        bitrate: (facts.bit_rate > 0).then_some(facts.bit_rate),
+        width: some(facts.width).filter(|_| video),
+        height: some(facts.height).filter(|_| video),
+        fps: facts.average_rate.or(facts.frame_rate).filter(|_| video).map(|r| (f64::from(r) * 1000.0).round() / 1000.0),
+        pixel_format: video.then(|| facts.pixels.clone()).filter(|p| !p.is_empty()),
+        rotation: (video && turn.degrees > 0).then_some(i32::from(turn.degrees)),
+        channels: some(facts.channels),
+        sample_rate: some(facts.sample_rate),
+    }
+}
+
+enum Eye {
+    Picture(decoder::Video),
+    Sound(decoder::Audio),
+}
+
+/// One decoder and where its last frame ended.
+struct Witness {
+    index: usize,
+    eye: Eye,
+    frames: u64,
+    end_us: i64,
+}
+
+impl Witness {
+    fn send(&mut self, packet: Option<&Packet>) {
+        // What cannot be decoded gives no frames, and those are counted.
+        let _ = match (&mut self.eye, packet) {
+            (Eye::Picture(d), Some(packet)) => d.send_packet(packet),
+            (Eye::Sound(d), Some(packet)) => d.send_packet(packet),
+            (Eye::Picture(d), None) => d.send_eof(),
+            (Eye::Sound(d), None) => d.send_eof(),
+        };
+    }
+
+    fn look(&mut self, source: &Source) {
+        let clock = source.streams[self.index].time_base;
+        loop {
+            let (time, length) = match &mut self.eye {
+                Eye::Picture(d) => {
+                    let mut frame = frame::Video::empty();
+                    if d.receive_frame(&mut frame).is_err() {
+                        return;
+                    }
+                    (frame.timestamp(), micros(frame.packet().duration, clock))
+                }
+                Eye::Sound(d) => {
+                    let mut frame = frame::Audio::empty();
+                    if d.receive_frame(&mut frame).is_err() {
+                        return;
+                    }
+                    (frame.timestamp(), frame.samples() as i64 * SECOND_US / i64::from(frame.rate().max(1)))
+                }
+            };
+            self.frames += 1;
+            if let Some(time) = time {
+                self.end_us = self.end_us.max(micros(time, clock) - source.start_us + length);
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        match &mut self.eye {
+            Eye::Picture(d) => d.flush(),
+            Eye::Sound(d) => d.flush(),
+        }
+    }
+}
+
+/// Decodes the first and the last second.
+fn prove(ctx: &Ctx, source: &mut Source) -> Result<(), Failure> {
+    let mut witnesses = Vec::new();
+    if let Some(index) = source.picture().map(|s| s.index) {
+        witnesses.push(Witness { index, eye: Eye::Picture(decode::video(ctx, source, index)?), frames: 0, end_us: 0 });
+    }
+    for index in source.sounds().into_iter().map(|s| s.index).collect::<Vec<_>>() {
+        witnesses.push(Witness { index, eye: Eye::Sound(decode::audio(ctx, source, index)?), frames: 0, end_us: 0 });
+    }
+    let streams: Vec<usize> = witnesses.iter().map(|w| w.index).collect();
+    let duration = source.claimed_us(&streams).or(source.duration_us).unwrap_or(0);
+    let over = watch(ctx, source, &mut witnesses, Some(SECOND_US))?;
+    if witnesses.iter().all(|w| w.frames == 0) {
+        return Err(Failure::corrupt("The beginning cannot be decoded.").detail(fault::flush_words(ctx)).stage("verify"));
+    }
+    if !over {
+        source.seek((duration - SECOND_US).max(0));
+        witnesses.iter_mut().for_each(Witness::forget);
+        watch(ctx, source, &mut witnesses, None)?;
+    }
+    let end = witnesses.iter().map(|w| w.end_us).max().unwrap_or(0);
+    let missing = duration - end;
+    if !source.guessed && missing > SECOND_US / 3 && missing > duration / 50 {
+        let message = format!("The file breaks off at {} of {}.", fault::clock(end), fault::clock(duration));
+        return Err(Failure::corrupt(message).detail(fault::flush_words(ctx)).stage("verify"));
+    }
+    Ok(())
+}
+
+/// Decodes up to `until_us`, or to the end; whether the end was reached.
+fn watch(ctx: &Ctx, source: &mut Source, witnesses: &mut [Witness], until_us: Option<i64>) -> Result<bool, Failure> {
+    let mut failed = 0;
+    loop {
+        ctx.check()?;
+        let mut packet = Packet::empty();
+        match packet.read(&mut source.input) {
+            Ok(()) => {}
+            Err(e) if (fault::again(e) || e == Error::InvalidData) && failed < 50 => {
+                failed += 1;
+                continue;
+            }
+            Err(_) => {
+                for witness in witnesses {
+                    witness.send(None);
+                    witness.look(source);
+                }
+                return Ok(true);
+            }
+        }
+        let Some(witness) = witnesses.iter_mut().find(|w| w.index == packet.stream()) else { continue };
+        witness.send(Some(&packet));
+        witness.look(source);
+        if until_us.is_some_and(|until| witnesses.iter().map(|w| w.end_us).max().unwrap_or(0) >= until && witnesses.iter().all(|w| w.frames > 0)) {
+            return Ok(false);
+        }
+    }
+}

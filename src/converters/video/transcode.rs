@@ -1,0 +1,141 @@
+//! `video.transcode`: one film in, one film out.
+
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::containers::{Container, container};
+use crate::converters::av::film::{self, Order};
+use crate::converters::av::lane::micros;
+use crate::converters::av::open::{self, Source};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::plan::Circumstances;
+use crate::failure::{Code, Failure};
+use crate::format::Family;
+use ffmpeg_next::Packet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub struct Transcode;
+
+/// Options of `video.transcode`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The picture.
+    pub video: VideoOptions,
+    /// The sound.
+    pub audio: AudioOptions,
+    /// The part to keep. Default: all of it.
+    pub trim: Trim,
+    /// Whether streams are kept as they are where that is possible. Default: auto.
+    pub copy: Copying,
+    /// Puts the index of an mp4 or mov in front, so that it plays while it loads. Default: true.
+    pub faststart: Option<bool>,
+    /// What happens to titles, dates, places and chapters. Default: keep.
+    pub metadata: Metadata,
+}
+
+impl Validate for Options {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        self.video.validate("video.")?;
+        self.audio.validate("audio.")?;
+        self.trim.validate()
+    }
+}
+
+impl Converter for Transcode {
+    const SPEC: Spec = Spec {
+        id: "video.transcode",
+        family: Family::Video,
+        summary: "Converts, scales and cuts films; what already fits is copied, not encoded again.",
+        pairs: &[
+            (
+                &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"],
+                &["mp4", "mov", "mkv", "webm", "avi", "flv", "mpg", "ts", "3gp", "ogv", "gif"],
+            ),
+            (&["gif"], &["mp4", "mov", "mkv", "webm", "avi"]),
+        ],
+    };
+    type Options = Options;
+
+    fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
+        let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
+        let mut source = open::open(ctx, input)?;
+        let Some(picture) = source.picture().cloned() else {
+            let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
+            let message = format!("There is {what} in this {} file.", input.format.name());
+            return Err(Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open"));
+        };
+        let start_us = options.trim.start_us();
+        let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, &mut source, picture.index, start_us)?;
+        let copying = options.copy;
+        let at = Circumstances { source: &source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
+        let mut streams = vec![at.video(&picture, &options.video)?];
+        let (sounds, mut warnings) = sounds(&source, container, &options.audio);
+        for index in sounds {
+            streams.push(at.audio(&source.streams[index], &options.audio, None)?);
+        }
+        let (others, left) = at.others();
+        streams.extend(others);
+        warnings.extend(left);
+        let order = Order {
+            container,
+            streams,
+            video: &options.video,
+            audio: &options.audio,
+            quality: None,
+            trim: options.trim,
+            metadata: options.metadata,
+            faststart: options.faststart.unwrap_or(true),
+        };
+        let made = film::make(ctx, &mut source, &order, &output.path())?;
+        let mut expect = Expect { width: made.size.map(|s| s.0), height: made.size.map(|s| s.1), ..Expect::default() };
+        if output.format.family() == Family::Video {
+            // Two frames of the picture, one of the sound, and what containers round to.
+            let frame_ms = 1000.0 / made.rate.unwrap_or(25.0).max(1.0);
+            expect.duration_ms = Some(made.duration_us as u64 / 1000);
+            expect.duration_tolerance_ms =
+                100 + 3_000_000 / u64::from(made.sound_rate.max(32000)) + (2.0 * frame_ms) as u64 + made.duration_us as u64 / 1_000_000;
+        }
+        if output.format.id() == "gif" && made.encoded > 1 {
+            expect.frames = Some(made.encoded);
+        }
+        let mut produced = Produced::single(output, expect);
+        produced.warnings = made.warnings;
+        produced.warnings.extend(warnings);
+        Ok(produced)
+    }
+}
+
+/// The tracks of sound that are taken, and a word on those that are not.
+fn sounds(source: &Source, container: &Container, options: &AudioOptions) -> (Vec<usize>, Vec<String>) {
+    let all: Vec<usize> = source.sounds().into_iter().map(|s| s.index).collect();
+    if options.codec == Some(AudioCodec::None) || all.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    if container.encode_audio.is_empty() {
+        return (Vec::new(), vec![format!("{} has no sound; it was left out.", container.id)]);
+    }
+    let taken = if container.tracks { all.len() } else { 1 };
+    let left = all.len() - taken;
+    let warnings = if left > 0 { vec![format!("{} has room for one track of sound; {left} were left out.", container.id)] } else { vec![] };
+    (all.into_iter().take(taken).collect(), warnings)
+}
+
+/// Whether the picture has a keyframe right at `start_us`. Leaves the source there.
+fn keyframe_at(ctx: &Ctx, source: &mut Source, index: usize, start_us: i64) -> Result<bool, Failure> {
+    if !source.seek(start_us) {
+        return Ok(false);
+    }
+    for _ in 0..500 {
+        ctx.check()?;
+        let mut packet = Packet::empty();
+        if packet.read(&mut source.input).is_err() {
+            return Ok(false);
+        }
+        if packet.stream() == index {
+            let clock = source.streams[index].time_base;
+            let at = packet.pts().map(|t| micros(t, clock) - source.start_us - start_us);
+            return Ok(packet.is_key() && at.is_some_and(|off| off.abs() < 2000));
+        }
+    }
+    Ok(false)
+}
