@@ -5,6 +5,7 @@ mod events;
 mod extract;
 mod health;
 mod jobs;
+mod links;
 mod observe;
 pub mod openapi;
 mod outputs;
@@ -64,6 +65,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{id}/retry", post(jobs::retry))
         .route("/v1/jobs/{id}/log", get(jobs::log))
+        .route("/v1/jobs/{id}/links", post(links::make))
         .route("/v1/jobs/{id}/events", get(events::of_job))
         .route("/v1/jobs/{id}/outputs/{*name}", get(outputs::download))
         .route("/v1/queues", get(queues::list))

@@ -1,6 +1,7 @@
 //! Who may come in: a bearer token when one is configured, and no page of another origin.
 
 use super::Shared;
+use super::links;
 use super::problem::Problem;
 use crate::failure::{Refusal, RefusalKind};
 use axum::extract::{Request, State};
@@ -10,7 +11,11 @@ use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
 pub async fn guard(State(service): State<Shared>, request: Request, next: Next) -> Response {
-    match admit(service.token.as_deref(), request.headers(), request.method()) {
+    let token = service.token.as_deref();
+    // A link stands for the token on the one address it was made for.
+    let by_link = token.is_some_and(|token| links::opens(token, request.method(), request.uri(), service.clock.now()));
+    let admitted = if by_link { Ok(()) } else { admit(token, request.headers(), request.method()) };
+    match admitted {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem(refusal).into_response(),
     }

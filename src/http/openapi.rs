@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads};
+use super::{events, health, jobs, links, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -18,6 +18,7 @@ use utoipa::{Modify, OpenApi};
     ),
     paths(
         jobs::submit, jobs::list, jobs::read, jobs::remove, jobs::cancel, jobs::retry, jobs::log, jobs::convert, outputs::download,
+        links::make,
         uploads::receive, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,

@@ -124,7 +124,7 @@ function build(file, tools) {
       sent = null;
       const { formats, presets } = await known();
       const format = formats.get(held.format);
-      if (!format) return fail(new Error("Its content is of no format known here."));
+      if (!format) return fail(new Error(file.size === 0 ? "The file is empty." : "Its content is of no format known here."));
       if (!format.to.length) return fail(new Error(`${format.name} is recognised, but cannot be converted.`));
       offer(format, formats, presets);
     } catch (error) {
@@ -180,7 +180,7 @@ function build(file, tools) {
       const ready = state.outputs.filter((o) => o.url);
       const after = ready.reduce((sum, o) => sum + o.size_bytes, 0);
       turn("succeeded", ready.length === 1 ? `${bytes(after)}, ${change(held.size_bytes, after)}.` : `${ready.length} files, ${bytes(after)}.`);
-      choice.replaceChildren(...ready.slice(0, 8).map((output) => downloadLink(output, tools)));
+      choice.replaceChildren(...ready.slice(0, 8).map((output) => downloadLink(state, output, tools)));
     } else {
       turn(state.state, state.error ? `${state.error.message} ${state.error.code === "cancelled" ? "" : state.error.hint}` : "");
     }

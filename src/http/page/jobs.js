@@ -134,19 +134,19 @@ function troubleOf(job) {
 
 function linksOf(job, tools) {
   const ready = job.outputs.filter((o) => o.url);
-  const link = (output) => downloadLink(output, tools);
+  const link = (output) => downloadLink(job, output, tools);
   if (ready.length <= LINKS) return ready.map(link);
   const rest = element("details", {}, element("summary", {}, `${ready.length - LINKS + 1} more`), element("div", { class: "rest" }, ...ready.slice(LINKS - 1, 200).map(link)));
   return [...ready.slice(0, LINKS - 1).map(link), rest];
 }
 
-export function downloadLink(output, tools) {
+export function downloadLink(job, output, tools) {
   const label = `Download ${output.name}, ${bytes(output.size_bytes)}`;
   const link = element("a", { class: "download", href: output.url, download: true, title: label, "aria-label": label }, output.name);
   link.addEventListener("click", (event) => {
     if (!token()) return;
     event.preventDefault();
-    download(output.url, output.name.split("/").pop()).catch(tools.failed);
+    download(job.id, output.name).catch(tools.failed);
   });
   return link;
 }

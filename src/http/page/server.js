@@ -75,16 +75,13 @@ export function upload(file, told) {
   return { done, stop: () => request.abort() };
 }
 
-/// Where a plain link may point; with a token the bytes are fetched first, for a link carries no header.
-export async function download(url, name) {
-  const response = await fetch(url, { headers: headers() });
-  if (!response.ok) throw await problem(response);
-  const address = URL.createObjectURL(await response.blob());
+/// Downloads an output where a token is asked for: a browser's own download carries no header, so a signed link is made.
+export async function download(job, output) {
+  const made = await ask("POST", `/v1/jobs/${job}/links`, { output });
   const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
+  link.href = made.url;
+  link.download = "";
   link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
 
 /// Listens to the server's events for as long as the page is seen. `EventSource` sends no headers, hence a stream.

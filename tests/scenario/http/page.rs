@@ -2,9 +2,10 @@
 
 use crate::support::browser::Browser;
 use crate::support::direct::fixture;
-use crate::support::server::{Config, Server};
+use crate::support::server::{Config, DEADLINE, Server};
 use reqwest::Method;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 /// Markup as a name: shown it is text, obeyed it would ask for `/x` and mark the window.
 const HOSTILE: &str = "<img src=x onerror='window.hurt=1'>&amp;.png";
@@ -86,10 +87,18 @@ async fn the_page_asks_for_the_token_and_comes_back_after_a_stop() {
         browser.value(&format!("document.querySelector('#token').value = '{token}'; document.querySelector('#access-form').requestSubmit()"));
         browser.until(&text_in("#recent .name", "a.txt"));
         assert_eq!(browser.value("sessionStorage.length + localStorage.length"), 1);
+        browser.value("document.querySelector('#recent a.download').click()");
         browser
     })
     .await
     .unwrap();
+    // The download is the browser's own business; the server tells that it was let in by the link.
+    let let_in = "millrace_http_requests_total{route=\"/v1/jobs/{id}/outputs/{*name}\",method=\"GET\",status=\"200\"} 1";
+    let deadline = Instant::now() + DEADLINE;
+    while !server.get("/metrics").await.text().await.unwrap().contains(let_in) {
+        assert!(Instant::now() < deadline, "the output is downloaded in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     server.terminate();
     tokio::task::spawn_blocking(move || {
         browser.until("!document.querySelector('#notice').hidden && document.querySelector('#link').dataset.state === 'down'")

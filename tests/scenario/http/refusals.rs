@@ -5,6 +5,9 @@ use crate::support::server::{Config, Server};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
+/// Method, path and body; the status, code and field to be told.
+type Case<'c> = (&'c Method, &'c str, String, u16, &'c str, Option<&'c str>);
+
 /// The problem document of an answer; its form is checked here.
 async fn problem(response: Response) -> Value {
     let (status, kind) = (response.status(), response.headers()["content-type"].clone());
@@ -33,7 +36,7 @@ async fn every_bad_request_is_a_problem_with_its_field() {
         schedule[field] = json!(value);
         schedule.to_string()
     };
-    let table: Vec<(&Method, &str, String, u16, &str, Option<&str>)> = vec![
+    let table: Vec<Case> = vec![
         (&post, "/v1/jobs", "{".into(), 422, "invalid_request", None),
         (&post, "/v1/jobs", "[]".into(), 422, "invalid_request", None),
         (&post, "/v1/jobs", job(json!({"input": {"upload": "gone"}})), 404, "not_found", Some("input.upload")),

@@ -1,6 +1,8 @@
 //! Who may come in, what is told of each request, and what a slow client may not do.
 
-use crate::support::server::{Config, DEADLINE, Server, client};
+use crate::support::server::{Config, DEADLINE, Server, client, text_of};
+use reqwest::Method;
+use serde_json::json;
 use std::process::Command;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,9 +22,27 @@ async fn a_token_opens_what_it_guards_and_nothing_else_does() {
         assert_eq!(stranger.get(url(path)).send().await.unwrap().status(), 200, "{path}");
     }
     assert_eq!(server.get("/v1/jobs").await.status(), 200);
-    let foreign = server.request(reqwest::Method::POST, "/v1/queues/image/pause").header("origin", "https://evil.example").send().await.unwrap();
+    let foreign = server.request(Method::POST, "/v1/queues/image/pause").header("origin", "https://evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), 403);
     assert!(!server.log().contains(TOKEN), "the token is in no log");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_link_opens_one_output_without_the_token() {
+    let server = Server::start(Config::default().token(TOKEN)).await;
+    let id = server.submit("a b.txt", "hello", json!({"to": "noop"})).await;
+    server.ended(&id).await;
+    let make = async |body: serde_json::Value| server.send(Method::POST, &format!("/v1/jobs/{id}/links"), &body).await;
+    let link: serde_json::Value = make(json!({"output": "a b.noop", "valid_for": "1m"})).await.json().await.unwrap();
+    let url = format!("{}{}", server.url(), text_of(&link, "url"));
+    let opened = client(None).get(&url).send().await.unwrap();
+    assert_eq!((opened.status().as_u16(), opened.text().await.unwrap().as_str()), (200, "ok"));
+    for forged in [url.replace("expires=", "expires=9"), url.split_once('?').unwrap().0.to_owned(), url.replace("a%20b", "c")] {
+        assert_eq!(client(None).get(&forged).send().await.unwrap().status(), 401, "{forged}");
+    }
+    assert_eq!(make(json!({"output": "none"})).await.status(), 404);
+    assert_eq!(make(json!({"output": "a b.noop", "valid_for": "8d"})).await.status(), 422);
     server.stop();
 }
 
@@ -30,7 +50,7 @@ async fn a_token_opens_what_it_guards_and_nothing_else_does() {
 async fn a_name_that_was_bent_to_this_address_is_refused() {
     let server = Server::start(Config::default()).await;
     for (host, status) in [("evil.example", 403), ("localhost", 200), ("127.0.0.1:80", 200)] {
-        assert_eq!(server.request(reqwest::Method::GET, "/v1/jobs").header("host", host).send().await.unwrap().status(), status, "{host}");
+        assert_eq!(server.request(Method::GET, "/v1/jobs").header("host", host).send().await.unwrap().status(), status, "{host}");
     }
     server.stop();
 }
@@ -65,11 +85,11 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_counted_named_and_logged_without_their_query() {
     let server = Server::start(Config::default()).await;
-    let answered = server.request(reqwest::Method::GET, "/v1/jobs?text=s3cret").header("x-request-id", "mine-1").send().await.unwrap();
+    let answered = server.request(Method::GET, "/v1/jobs?text=s3cret").header("x-request-id", "mine-1").send().await.unwrap();
     assert_eq!(answered.headers()["x-request-id"], "mine-1");
-    let odd = server.request(reqwest::Method::GET, "/v1/jobs").header("x-request-id", "a b").send().await.unwrap();
+    let odd = server.request(Method::GET, "/v1/jobs").header("x-request-id", "a b").send().await.unwrap();
     assert_ne!(odd.headers()["x-request-id"], "a b");
-    server.request(reqwest::Method::POST, "/v1/convert?to=nope&name=s3cret").send().await.unwrap();
+    server.request(Method::POST, "/v1/convert?to=nope&name=s3cret").send().await.unwrap();
     let metrics = server.get("/metrics").await.text().await.unwrap();
     for line in [
         "millrace_jobs{queue=\"video\",state=\"queued\"} 0",
