@@ -98,13 +98,22 @@ fn publish(root: &Path, from: &Path, to: &Path) -> Result<(), BlobError> {
             other => break other?,
         }
     }
-    File::open(parent)?.sync_all()?;
-    for folder in made {
-        if let Some(above) = folder.parent() {
-            File::open(above)?.sync_all()?;
-        }
-    }
+    let above: Vec<&Path> = made.iter().filter_map(|folder| folder.parent()).collect();
+    sync_folders(parent, &above)?;
     Ok(())
+}
+
+/// Makes the entries of these folders durable, all at once: a disk with a journal confirms them together.
+fn sync_folders(first: &Path, others: &[&Path]) -> io::Result<()> {
+    let sync = |folder: &Path| File::open(folder)?.sync_all();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|folder| scope.spawn(move || sync(folder))).collect();
+        let synced = sync(first);
+        others.into_iter().fold(synced, |all, one| {
+            let one = one.join().unwrap_or_else(|_| Err(io::Error::other("a folder could not be made durable")));
+            all.and(one)
+        })
+    })
 }
 
 /// For a staging folder on another filesystem: the bytes are complete and synced under a temporary name before they count.

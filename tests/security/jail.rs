@@ -71,7 +71,10 @@ async fn finish(mut child: Child, order: &Order) -> Outcome {
     let mut reports = Vec::new();
     let all = async {
         while let Some(report) = child.reports.recv().await {
-            reports.push(report);
+            // Each conversion begins with a look at its input, which is not what these tests look at.
+            if !matches!(report, Report::Probed(_)) {
+                reports.push(report);
+            }
         }
         (&mut child.exit).await.unwrap()
     };
