@@ -1,14 +1,20 @@
 //! [`Blobs`] in a local folder. Publishing is fsync, rename, fsync of the folder: after a power cut a blob is whole or absent.
+//!
+//! The folders are made once, when the store is opened; a blob is one file in one of them, its key with `+` for `/`. So a
+//! publication has two things to sync, and no two of them get in each other's way.
 
 use super::{BlobError, Blobs, Opened, Range};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-/// How often a folder is made again for one file.
-const FOLDER_TRIES: usize = 100;
+/// Folders that blobs are spread over, so that none gets too long.
+const FOLDERS: u8 = 64;
+/// Copies that are not complete yet; what a crash leaves here is removed at the next start.
+const INCOMPLETE: &str = "incomplete";
 
 pub struct LocalBlobs {
     root: PathBuf,
@@ -18,22 +24,38 @@ impl LocalBlobs {
     /// Keeps blobs below `root`, which is made if it is missing.
     pub fn open(root: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(root)?;
-        Ok(LocalBlobs { root: fs::canonicalize(root)? })
+        let root = fs::canonicalize(root)?;
+        let incomplete = root.join(INCOMPLETE);
+        if incomplete.exists() {
+            fs::remove_dir_all(&incomplete)?;
+        }
+        fs::create_dir(&incomplete)?;
+        for n in 0..FOLDERS {
+            fs::create_dir_all(folder(&root, n))?;
+        }
+        File::open(&root)?.sync_all()?;
+        Ok(LocalBlobs { root })
     }
 
     /// Keys are ours; one that could leave the folder is a fault of ours and finds nothing.
     fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
-        let path = Path::new(key);
-        let plain = !key.is_empty() && path.components().all(|c| matches!(c, Component::Normal(_)));
-        if plain { Ok(self.root.join(path)) } else { Err(BlobError::NotFound(key.to_owned())) }
+        let plain = |part: &str| !part.trim_matches('.').is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !key.split('/').all(plain) {
+            return Err(BlobError::NotFound(key.to_owned()));
+        }
+        Ok(folder(&self.root, Sha256::digest(key)[0] % FOLDERS).join(key.replace('/', "+")))
     }
+}
+
+fn folder(root: &Path, n: u8) -> PathBuf {
+    root.join(format!("{n:02}"))
 }
 
 #[async_trait::async_trait]
 impl Blobs for LocalBlobs {
     async fn publish(&self, file: &Path, key: &str) -> Result<(), BlobError> {
         let (root, from, to) = (self.root.clone(), file.to_owned(), self.path(key)?);
-        blocking(move || publish(&root, &from, &to)).await
+        blocking(move || Ok(publish(&root, &from, &to)?)).await
     }
 
     async fn open(&self, key: &str, range: Option<Range>) -> Result<Opened, BlobError> {
@@ -55,94 +77,51 @@ impl Blobs for LocalBlobs {
     }
 
     async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        let (root, path) = (self.root.clone(), self.path(key)?);
-        blocking(move || {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
-                _ => {}
-            }
-            // Folders that became empty go too; the first one in use ends the walk.
-            for folder in path.ancestors().skip(1).take_while(|f| **f != root) {
-                if fs::remove_dir(folder).is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        })
-        .await
+        match tokio::fs::remove_file(self.path(key)?).await {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
     }
 
     async fn list_stale(&self, before: Timestamp) -> Result<Vec<String>, BlobError> {
         let root = self.root.clone();
         blocking(move || {
             let mut keys = Vec::new();
-            collect_stale(&root, &root, before, &mut keys)?;
+            for n in 0..FOLDERS {
+                for entry in fs::read_dir(folder(&root, n))? {
+                    let entry = entry?;
+                    // One that has gone meanwhile is not stale.
+                    let Ok(meta) = entry.metadata() else { continue };
+                    if meta.modified().is_ok_and(|m| Timestamp::try_from(m).is_ok_and(|m| m < before)) {
+                        keys.extend(entry.file_name().to_str().map(|name| name.replace('+', "/")));
+                    }
+                }
+            }
             Ok(keys)
         })
         .await
     }
 }
 
-fn publish(root: &Path, from: &Path, to: &Path) -> Result<(), BlobError> {
-    let file = File::open(from)?;
-    file.sync_all()?;
-    let parent = to.parent().unwrap_or(root);
-    let made: Vec<&Path> = parent.ancestors().take_while(|f| *f != root && !f.exists()).collect();
-    let mut tries = 0..FOLDER_TRIES;
-    loop {
-        fs::create_dir_all(parent)?;
-        match fs::rename(from, to) {
-            // A delete has just taken the empty folder away.
-            Err(e) if e.kind() == ErrorKind::NotFound && tries.next().is_some() => {}
-            Err(e) if e.kind() == ErrorKind::CrossesDevices => break copy_over(from, to)?,
-            other => break other?,
-        }
+fn publish(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    File::open(from)?.sync_all()?;
+    match fs::rename(from, to) {
+        Err(e) if e.kind() == ErrorKind::CrossesDevices => copy_over(&root.join(INCOMPLETE), from, to)?,
+        other => other?,
     }
-    let above: Vec<&Path> = made.iter().filter_map(|folder| folder.parent()).collect();
-    sync_folders(parent, &above)?;
-    Ok(())
-}
-
-/// Makes the entries of these folders durable, all at once: a disk with a journal confirms them together.
-fn sync_folders(first: &Path, others: &[&Path]) -> io::Result<()> {
-    let sync = |folder: &Path| File::open(folder)?.sync_all();
-    std::thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|folder| scope.spawn(move || sync(folder))).collect();
-        let synced = sync(first);
-        others.into_iter().fold(synced, |all, one| {
-            let one = one.join().unwrap_or_else(|_| Err(io::Error::other("a folder could not be made durable")));
-            all.and(one)
-        })
-    })
+    match to.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// For a staging folder on another filesystem: the bytes are complete and synced under a temporary name before they count.
-fn copy_over(from: &Path, to: &Path) -> io::Result<()> {
-    let parent = to.parent().unwrap_or(Path::new("."));
-    let mut copy = tempfile::NamedTempFile::new_in(parent)?;
+fn copy_over(incomplete: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    let mut copy = tempfile::NamedTempFile::new_in(incomplete)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
     copy.as_file().sync_all()?;
     copy.persist(to).map_err(|e| e.error)?;
     fs::remove_file(from)
-}
-
-fn collect_stale(root: &Path, folder: &Path, before: Timestamp, keys: &mut Vec<String>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        // Another cleanup was faster.
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let Ok(meta) = entry.metadata() else { continue };
-        if meta.is_dir() {
-            collect_stale(root, &entry.path(), before, keys)?;
-        } else if meta.modified().is_ok_and(|m| Timestamp::try_from(m).is_ok_and(|m| m < before)) {
-            let path = entry.path();
-            keys.extend(path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned));
-        }
-    }
-    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, BlobError> + Send + 'static) -> Result<T, BlobError> {

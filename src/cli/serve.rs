@@ -4,6 +4,7 @@ use super::{Exit, complain, environment, runtime};
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub fn run(args: Args) -> Exit {
 /// To standard error, at the level that `MILLRACE_LOG` asks for.
 fn start_log(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     if json { log.json().init() } else { log.init() }
 }
 

@@ -69,8 +69,8 @@ pub fn is_multipart(request: &Request) -> bool {
 pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
     let mut bytes = patient(body.into_data_stream().map_err(std::io::Error::other));
     let received = service.intake.receive(name, &mut bytes, service.clock.now()).await;
-    if received.as_ref().is_err_and(|refusal| refusal.kind == RefusalKind::TooLarge) {
-        // A client that still sends reads no answer: it is listened to for a while. When it ends does not matter.
+    if received.is_err() {
+        // A client that still sends reads no answer: it is listened to for a while. How that ends does not matter.
         let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
     }
     Ok(received?)
@@ -82,10 +82,23 @@ fn patient<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> 
     StreamReader::new(tokio_stream::StreamExt::timeout(body, SILENCE).map(move |chunk| chunk.unwrap_or_else(late)).boxed())
 }
 
+fn broken(error: String) -> Refusal {
+    Refusal::new(RefusalKind::InvalidRequest, "The multipart body cannot be read.").given(error)
+}
+
 /// Reads the parts `file` (kept as an upload) and `job` (its text, at most 1 MiB).
 pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upload>, Option<String>), Problem> {
-    let broken = |e: String| Refusal::new(RefusalKind::InvalidRequest, "The multipart body cannot be read.").given(e);
     let mut parts = Multipart::from_request(request, service).await.map_err(|e| broken(e.to_string()))?;
+    let read = read_parts(service, &mut parts).await;
+    if read.is_err() {
+        // As above.
+        let rest = async { while let Ok(Some(_)) = parts.next_field().await {} };
+        let _ = tokio::time::timeout(LINGER, rest).await;
+    }
+    read
+}
+
+async fn read_parts(service: &Shared, parts: &mut Multipart) -> Result<(Option<Upload>, Option<String>), Problem> {
     let (mut upload, mut job) = (None, None);
     while let Some(mut part) = parts.next_field().await.map_err(|e| broken(e.to_string()))? {
         match part.name() {

@@ -85,8 +85,8 @@ pub struct LeaseRequest {
 pub struct Renewal {
     pub lease: Lease,
     pub progress: Option<Progress>,
-    /// Progress of single outputs, by position.
-    pub outputs: Vec<(usize, Progress)>,
+    /// Progress of single outputs, by their group.
+    pub outputs: Vec<(String, Progress)>,
     /// The input, as measured in the jail.
     pub media: Option<Media>,
     pub log: Vec<LogLine>,
@@ -122,6 +122,8 @@ pub struct Finish {
     pub sandbox_level: u8,
     /// The input, as measured in the jail, where no heartbeat has carried it.
     pub media: Option<Media>,
+    /// The output made last, where [`Leases::output_done`] has not told it: one transaction for both.
+    pub output: Option<OutputDone>,
     pub log: Vec<LogLine>,
 }
 

@@ -43,8 +43,8 @@ pub fn renew(record: &mut Record, renewal: &Renewal) {
     if let Some(progress) = &renewal.progress {
         job.progress = progress.clone();
     }
-    for (index, progress) in &renewal.outputs {
-        if let Some(output) = job.outputs.get_mut(*index).filter(|o| !o.state.is_terminal()) {
+    for (group, progress) in &renewal.outputs {
+        if let Some(output) = job.outputs.iter_mut().find(|o| o.group == *group && !o.state.is_terminal()) {
             output.state = State::Running;
             output.progress = progress.clone();
         }

@@ -13,7 +13,7 @@ use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
 use crate::queue::{Queue, Settings};
 use crate::sandbox::{Child, Exit, InputOrder, Order, OutputOrder, Report, Work};
-use crate::store::Finish;
+use crate::store::{Finish, OutputDone};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use std::path::PathBuf;
@@ -26,12 +26,23 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at the time limits and at the child's use of the processor.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// What an attempt used, for its record.
+/// What an attempt leaves for its record.
 #[derive(Default)]
-struct Usage {
+struct Rest {
     cpu_ms: u64,
     memory_peak_bytes: u64,
     sandbox_level: u8,
+    /// Its only output; one of several is told as soon as it is there.
+    output: Option<OutputDone>,
+}
+
+/// One output on its way out.
+#[derive(Default)]
+struct Published {
+    /// Counts for the job.
+    failure: Option<Failure>,
+    /// To be told with the end of the attempt.
+    untold: Option<OutputDone>,
 }
 
 /// Runs a leased job and tells the store how it ended. Never fails: every way out is a verdict.
@@ -42,9 +53,9 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
     let attempt = RunningAttempt::new(lease, limits.soft_time_limit.as_millis(), limits.hard_time_limit.as_millis());
     let _enrolled = running.add(attempt.clone());
     attempt.log(engine.clock.now(), Level::Info, "worker", &format!("attempt {} on {}", lease.attempt, engine.name));
-    let mut usage = Usage { sandbox_level: engine.sandbox_level, ..Usage::default() };
+    let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
-        Some(_) => convert(&engine, &attempt, &limits, &record, &mut usage).await,
+        Some(_) => convert(&engine, &attempt, &limits, &record, &mut rest).await,
         None => {
             cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &job.converter, engine.clock.now()).await.map(|summary| {
                 attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
@@ -57,20 +68,21 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
         (Some(cause), _) => verdict::from_cause(cause, attempt.limits().0, attempt.limits().1),
         (None, Err(failure)) => Verdict::Failed(Box::new(failure)),
     };
-    settle(&engine, &attempt, &queue.settings, job, usage, verdict).await;
+    settle(&engine, &attempt, &queue.settings, job, rest, verdict).await;
 }
 
 /// fetch -> launch -> watch -> prove and publish -> judge
-async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, usage: &mut Usage) -> Result<(), Failure> {
+async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, rest: &mut Rest) -> Result<(), Failure> {
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     let input = fetch(&*engine.blobs, record.source.as_ref(), staging.path()).await?;
     let order = order(engine, limits, record, input, staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let files = AtomicUsize::new(0);
     let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };
-    let (exit, failure) = watch(engine, attempt, limits, record, &publisher, child).await?;
-    *usage = Usage { cpu_ms: exit.cpu_ms, memory_peak_bytes: exit.memory_peak_bytes, sandbox_level: exit.sandbox_level };
-    match exit.failure().or(failure) {
+    let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).await?;
+    let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
+    *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold };
+    match exit.failure().or(published.failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
     }
@@ -103,7 +115,7 @@ fn pending(job: &Job) -> impl Iterator<Item = (usize, &crate::job::Output)> {
 }
 
 /// Listens to the child until it is gone and all it made is published; enforces the limits all the while. Returns how it
-/// ended and the failure that counts for the job.
+/// ended and what came of its outputs.
 async fn watch(
     engine: &Engine,
     attempt: &RunningAttempt,
@@ -111,11 +123,11 @@ async fn watch(
     record: &Record,
     publisher: &Publisher<'_>,
     mut child: Child,
-) -> Result<(Exit, Option<Failure>), Failure> {
+) -> Result<(Exit, Published), Failure> {
     let mut watch = Watch::start();
     let mut tick = tokio::time::interval(WATCH);
     let total = pending(&record.job).count();
-    let (mut gone, mut held, mut failure) = (false, None, None);
+    let (mut gone, mut held, mut all) = (false, None, Published::default());
     let mut publishing = FuturesOrdered::new();
     while !gone || !publishing.is_empty() {
         tokio::select! {
@@ -126,7 +138,9 @@ async fn watch(
                 }
                 Some(Report::Progress { output, progress }) => {
                     watch.busy();
-                    attempt.progress(output.min(record.job.outputs.len()), total, watch.started.elapsed().as_secs_f64(), progress);
+                    if let Some((n, (_, planned))) = pending(&record.job).enumerate().find(|(_, (index, _))| *index == output) {
+                        attempt.progress(&planned.group, (n, total), watch.started.elapsed().as_secs_f64(), progress);
+                    }
                 }
                 Some(Report::Log { level, message }) => attempt.log(engine.clock.now(), level, "child", &message),
                 Some(Report::Violation(what)) => {
@@ -139,7 +153,8 @@ async fn watch(
             },
             Some(published) = publishing.next(), if !publishing.is_empty() => {
                 watch.busy();
-                failure = failure.or(published?);
+                let Published { failure, untold } = published?;
+                all = Published { failure: all.failure.or(failure), untold: all.untold.or(untold) };
             }
             () = attempt.stop.cancelled(), if watch.asked_at.is_none() => {
                 watch.asked_at = Some(Instant::now());
@@ -158,10 +173,11 @@ async fn watch(
         }
     }
     let exit = (&mut child.exit).await.map_err(|e| Failure::internal(e).stage("wait"))?;
-    Ok((exit, failure))
+    Ok((exit, all))
 }
 
-/// Publishes one output and records it; its failure is the job's unless partial results are welcome.
+/// Publishes one output and, if it is one of several, tells the store; its failure is the job's unless partial results are
+/// welcome.
 async fn publish(
     engine: &Engine,
     attempt: &RunningAttempt,
@@ -169,13 +185,13 @@ async fn publish(
     publisher: &Publisher<'_>,
     index: usize,
     result: Result<Produced, Failure>,
-) -> Result<Option<Failure>, Failure> {
+) -> Result<Published, Failure> {
     let Some(planned) = record.job.outputs.get(index) else {
         return Err(Failure::new(Code::PolicyViolation, "The converter named an output that does not exist."));
     };
     let stopped = matches!(&result, Err(f) if f.code == Code::Cancelled);
     if stopped && attempt.cause().is_some() {
-        return Ok(result.err());
+        return Ok(Published { failure: result.err(), untold: None });
     }
     let done = publisher.output(record, planned, index, result).await;
     let failure = done.entries.iter().find_map(|e| e.error.clone());
@@ -183,12 +199,16 @@ async fn publish(
         let cause = failure.detail.as_deref().unwrap_or_default();
         attempt.log(engine.clock.now(), Level::Error, "worker", &format!("{}: {} {cause}", planned.name, failure));
     }
+    let failure = failure.filter(|_| record.job.on_partial == OnPartial::Fail || record.job.outputs.len() == 1);
+    if record.job.outputs.len() == 1 {
+        return Ok(Published { failure, untold: Some(done) });
+    }
     match engine.store.output_done(attempt.lease, done, engine.clock.now()).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => attempt.end(Cause::LeaseLost),
         Err(error) => return Err(Failure::internal(error).stage("publish")),
     }
-    Ok(failure.filter(|_| record.job.on_partial == OnPartial::Fail || record.job.outputs.len() == 1))
+    Ok(Published { failure, untold: None })
 }
 
 /// The clocks of one attempt.
@@ -233,7 +253,7 @@ impl Watch {
 }
 
 /// Tells the store, fenced by the lease; a store that does not answer is asked again until the lease is lost anyway.
-async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, job: &Job, usage: Usage, verdict: Verdict) {
+async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, job: &Job, rest: Rest, verdict: Verdict) {
     let failure = match verdict {
         Verdict::Abandoned => return,
         Verdict::Interrupted => {
@@ -255,10 +275,11 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
         lease: attempt.lease,
         failure,
         retry_at,
-        cpu_ms: usage.cpu_ms,
-        memory_peak_bytes: usage.memory_peak_bytes,
-        sandbox_level: usage.sandbox_level,
+        cpu_ms: rest.cpu_ms,
+        memory_peak_bytes: rest.memory_peak_bytes,
+        sandbox_level: rest.sandbox_level,
         media,
+        output: rest.output,
         log,
     };
     while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {

@@ -38,7 +38,7 @@ pub struct RunningAttempt {
 #[derive(Default)]
 struct News {
     progress: Option<Progress>,
-    outputs: BTreeMap<usize, Progress>,
+    outputs: BTreeMap<String, Progress>,
     media: Option<Media>,
     log: Vec<LogLine>,
 }
@@ -92,13 +92,14 @@ impl RunningAttempt {
         *lock(&self.limits) = (soft_ms, hard_ms);
     }
 
-    pub fn progress(&self, output: usize, outputs: usize, elapsed_s: f64, progress: Progress) {
+    /// Progress of the output `group`, which is number `n` of `total` that this attempt makes, counted from 0.
+    pub fn progress(&self, group: &str, (n, total): (usize, usize), elapsed_s: f64, progress: Progress) {
         let mut progress = progress.tamed();
-        let share = (output as f64 * 100.0 + progress.percent) / outputs.max(1) as f64;
+        let share = (n as f64 * 100.0 + progress.percent) / total.max(1) as f64;
         progress.eta_s = (share >= 1.0).then(|| elapsed_s * (100.0 - share) / share);
         let mut news = lock(&self.news);
         news.progress = Some(Progress { percent: share.min(99.9), ..progress.clone() });
-        news.outputs.insert(output, progress);
+        news.outputs.insert(group.to_owned(), progress);
     }
 
     pub fn media(&self, media: Media) {

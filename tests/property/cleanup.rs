@@ -116,8 +116,17 @@ impl House {
             Verb::Finish { pick } => {
                 let Some(job) = self.picked(pick) else { return };
                 let (lease, _folder) = self.running.remove(&job).unwrap();
-                let finish =
-                    Finish { lease, failure: None, retry_at: None, cpu_ms: 1, memory_peak_bytes: 1, sandbox_level: 3, media: None, log: vec![] };
+                let finish = Finish {
+                    lease,
+                    failure: None,
+                    retry_at: None,
+                    cpu_ms: 1,
+                    memory_peak_bytes: 1,
+                    sandbox_level: 3,
+                    media: None,
+                    output: None,
+                    log: vec![],
+                };
                 self.store.finish(finish, self.now).await.unwrap().unwrap();
             }
             Verb::Remove { pick } => {

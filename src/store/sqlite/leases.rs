@@ -22,11 +22,8 @@ impl Leases for SqliteStore {
     async fn output_done(&self, lease: Lease, done: OutputDone, now: Timestamp) -> Result<Fenced<()>> {
         self.write(move |tx| {
             fenced(tx, lease, |tx, found| {
-                let detail = serde_json::json!({"output": done.group, "files": done.entries.len()});
-                let kind = transition::output_done(&mut found.record, done);
-                tx.save(found, None)?;
-                let job = &found.record.job;
-                tx.event(kind, job.id, &job.queue, detail, now)
+                output_done(tx, found, done, now)?;
+                tx.save(found, None)
             })
         })
         .await
@@ -35,6 +32,9 @@ impl Leases for SqliteStore {
     async fn finish(&self, finish: Finish, now: Timestamp) -> Result<Fenced<Job>> {
         self.write(move |tx| {
             fenced(tx, finish.lease, |tx, found| {
+                if let Some(done) = finish.output.clone() {
+                    output_done(tx, found, done, now)?;
+                }
                 let kind = transition::finish(&mut found.record, &finish, now);
                 tx.transition(found, None, kind, now)?;
                 tx.append_log(found.seq, &finish.log)?;
@@ -93,6 +93,14 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
         }
     }
     Ok(leased)
+}
+
+/// Changes the record and tells of it; the caller saves.
+fn output_done(tx: &mut Tx<'_>, found: &mut Found, done: OutputDone, now: Timestamp) -> Result<()> {
+    let detail = serde_json::json!({"output": done.group, "files": done.entries.len()});
+    let kind = transition::output_done(&mut found.record, done);
+    let job = &found.record.job;
+    tx.event(kind, job.id, &job.queue, detail, now)
 }
 
 fn renew(tx: &mut Tx<'_>, renewal: &Renewal, until: Timestamp) -> Result<Renewed> {
