@@ -27,10 +27,16 @@ impl Heartbeat {
     pub async fn run(mut self) {
         let mut notices = self.engine.store.notices();
         let mut tick = tokio::time::interval(TICK);
-        while !(self.drain.is_cancelled() && self.running.is_empty()) {
+        let (drain, running) = (self.drain.clone(), self.running.clone());
+        let over = async {
+            drain.cancelled().await;
+            running.emptied().await;
+        };
+        tokio::pin!(over);
+        loop {
             tokio::select! {
                 _ = tick.tick() => self.beat(false).await,
-                () = self.drain.cancelled(), if self.running.is_empty() => {}
+                () = &mut over => break,
                 notice = notices.recv() => if matches!(notice, Ok(Notice::Cancel(_))) {
                     self.beat(true).await;
                 },

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Why an attempt is being ended from outside. The first one wins, but for a soft time limit that was not heeded.
@@ -138,6 +139,8 @@ pub struct Running {
     attempts: Mutex<HashMap<Lease, Arc<RunningAttempt>>>,
     /// Set once: an attempt that begins after the drain has begun is interrupted too.
     draining: AtomicBool,
+    /// Told whenever an attempt is over.
+    ended: Notify,
 }
 
 impl Running {
@@ -149,8 +152,16 @@ impl Running {
         Enrolled { all: self.clone(), lease: attempt.lease }
     }
 
-    pub fn is_empty(&self) -> bool {
-        lock(&self.attempts).is_empty()
+    /// Returns once no attempt is under way.
+    pub async fn emptied(&self) {
+        loop {
+            // Armed before the look.
+            let ended = self.ended.notified();
+            if lock(&self.attempts).is_empty() {
+                return;
+            }
+            ended.await;
+        }
     }
 
     pub fn get(&self, lease: Lease) -> Option<Arc<RunningAttempt>> {
@@ -186,6 +197,7 @@ pub struct Enrolled {
 impl Drop for Enrolled {
     fn drop(&mut self) {
         lock(&self.all.attempts).remove(&self.lease);
+        self.all.ended.notify_waiters();
     }
 }
 

@@ -1,7 +1,7 @@
 //! `archive.repack`: one archive format to another, as a stream.
 
 use super::compress::Compressor;
-use super::entry::Kind;
+use super::entry::{Entry, Kind};
 use super::fault::{self, shown};
 use super::options::RepackOptions;
 use super::select::Selection;
@@ -12,7 +12,7 @@ use super::{seven, zip_sink};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read};
 
 pub struct Repack;
 
@@ -44,7 +44,7 @@ impl Converter for Repack {
             "7z" => Box::new(seven::SevenSink::create(&output.path(), options.level, ctx.threads)?),
             _ => Box::new(TarSink::new(Compressor::create(&output.path(), to, options.level, ctx.threads).map_err(fault::writing)?)),
         };
-        let mut sink = Threaded::start(sink)?;
+        let mut sink = Threaded::start(ctx, sink)?;
         let mut entries = 0;
         walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
             if !selection.take(&mut entry)? {
@@ -69,22 +69,32 @@ impl Converter for Repack {
     }
 }
 
+/// A compressed file has one entry and no list of it.
+struct Single(Compressor);
+
+impl Sink for Single {
+    fn add(&mut self, _entry: &Entry, data: &mut dyn Read) -> Result<Option<String>, Failure> {
+        let mut data = BufReader::with_capacity(128 << 10, data);
+        io::copy(&mut data, &mut self.0).map_err(fault::writing)?;
+        Ok(None)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Failure> {
+        self.0.finish().map_err(fault::writing)
+    }
+}
+
 /// One compressor to another, without looking at what is inside.
 fn recompress(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
     let mut guard = super::guard::Guard::new(ctx, input.size_bytes);
-    let whole = super::entry::Entry::file(input.name.clone());
-    let source = walk::decompress(walk::open(input)?, input.format.id())?;
+    let whole = Entry::file(input.name.clone());
+    let packed = walk::open(input)?;
+    guard.follow(&[&packed]);
+    let source = walk::decompress(packed, input.format.id())?;
     let mut source = super::guard::Metered::new(source, &mut guard, &whole);
-    let mut target = Compressor::create(&output.path(), output.format.id(), options.level, ctx.threads).map_err(fault::writing)?;
-    let mut block = vec![0; 256 << 10];
-    loop {
-        match source.read(&mut block) {
-            Ok(0) => break,
-            Ok(n) => target.write_all(block.get(..n).unwrap_or_default()).map_err(fault::writing)?,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(fault::reading(e, None)),
-        }
-    }
-    target.finish().map_err(fault::writing)?;
+    let target = Compressor::create(&output.path(), output.format.id(), options.level, ctx.threads).map_err(fault::writing)?;
+    let mut sink = Threaded::start(ctx, Box::new(Single(target)))?;
+    sink.add(whole.clone(), &mut source)?;
+    sink.finish()?;
     Ok(Produced::single(output, Expect { entries: Some(1), ..Expect::default() }))
 }

@@ -2,10 +2,12 @@
 
 use super::entry::Entry;
 use super::fault;
+use crate::convert::Ctx;
 use crate::failure::Failure;
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// An archive being written.
 pub trait Sink: Send {
@@ -21,22 +23,27 @@ const QUEUE: usize = 16;
 enum Message {
     Entry(Box<Entry>),
     Data(Vec<u8>),
-    /// The entry's data ended, well or badly.
-    End(Option<Failure>),
+    /// The entry's data ended well.
+    End,
     Finish,
 }
 
-/// The near end of a sink in another thread.
-pub struct Threaded {
+/// Between two looks at whether the sink has room, or is done: next to nothing beside the time a block takes to pack.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// The near end of a sink in another thread. A sink may be busy with a block for many seconds, and even its drop may: the near
+/// end heeds a stop all the same and leaves the thread to end with its process.
+pub struct Threaded<'a> {
+    ctx: &'a Ctx<'a>,
     messages: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<Result<Vec<String>, Failure>>>,
 }
 
-impl Threaded {
-    pub fn start(sink: Box<dyn Sink>) -> Result<Threaded, Failure> {
+impl<'a> Threaded<'a> {
+    pub fn start(ctx: &'a Ctx<'a>, sink: Box<dyn Sink>) -> Result<Threaded<'a>, Failure> {
         let (messages, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("pack".into()).spawn(move || pack(sink, inbox)).map_err(Failure::internal)?;
-        Ok(Threaded { messages: Some(messages), thread: Some(thread) })
+        Ok(Threaded { ctx, messages: Some(messages), thread: Some(thread) })
     }
 
     pub fn add(&mut self, entry: Entry, data: &mut dyn Read) -> Result<(), Failure> {
@@ -44,13 +51,9 @@ impl Threaded {
         loop {
             let mut block = Vec::with_capacity(BLOCK);
             match data.take(BLOCK as u64).read_to_end(&mut block) {
-                Ok(0) => return self.send(Message::End(None)),
+                Ok(0) => return self.send(Message::End),
                 Ok(_) => self.send(Message::Data(block))?,
-                Err(e) => {
-                    let failure = fault::reading(e, None);
-                    self.send(Message::End(Some(failure.clone())))?;
-                    return Err(failure);
-                }
+                Err(e) => return Err(fault::reading(e, None)),
             }
         }
     }
@@ -58,13 +61,25 @@ impl Threaded {
     /// Ends the archive; returns the warnings.
     pub fn finish(mut self) -> Result<Vec<String>, Failure> {
         self.send(Message::Finish)?;
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            self.ctx.check()?;
+            std::thread::sleep(LOOK_AGAIN);
+        }
         self.join()
     }
 
     /// A closed channel means that the sink has failed; its reason is the one that counts.
-    fn send(&mut self, message: Message) -> Result<(), Failure> {
-        let sent = self.messages.as_ref().is_some_and(|m| m.send(message).is_ok());
-        if sent { Ok(()) } else { Err(self.join().err().unwrap_or_else(|| Failure::internal("the packing thread is gone"))) }
+    fn send(&mut self, mut message: Message) -> Result<(), Failure> {
+        while let Some(messages) = &self.messages {
+            match messages.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(back)) => message = back,
+                Err(TrySendError::Disconnected(_)) => break,
+            }
+            self.ctx.check()?;
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Err(self.join().err().unwrap_or_else(|| Failure::internal("the packing thread is gone")))
     }
 
     fn join(&mut self) -> Result<Vec<String>, Failure> {
@@ -72,15 +87,6 @@ impl Threaded {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             _ => Err(Failure::internal("the packing thread is gone")),
-        }
-    }
-}
-
-impl Drop for Threaded {
-    fn drop(&mut self) {
-        self.messages = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
     }
 }
@@ -115,8 +121,7 @@ impl Read for Incoming<'_> {
         while self.at == self.block.len() && !self.ended {
             match self.inbox.recv() {
                 Ok(Message::Data(block)) => (self.block, self.at) = (block, 0),
-                Ok(Message::End(None)) => self.ended = true,
-                Ok(Message::End(Some(failure))) => return Err(fault::wrap(failure)),
+                Ok(Message::End) => self.ended = true,
                 _ => return Err(fault::wrap(Failure::internal("the entry was not finished"))),
             }
         }
