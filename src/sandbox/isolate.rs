@@ -57,6 +57,7 @@ impl Isolation {
     }
 
     /// For tests of hosts that have none.
+    #[cfg(feature = "testing")]
     pub fn without_pid_namespaces(mut self) -> Self {
         self.own_pids = None;
         self

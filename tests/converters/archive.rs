@@ -374,3 +374,28 @@ fn progress_is_how_much_of_the_archive_was_read() {
     assert!(steps.is_sorted(), "{steps:?}");
     assert!(steps.iter().any(|p| (20.0..80.0).contains(p)) && steps.last().is_some_and(|p| *p > 95.0), "{steps:?}");
 }
+
+#[test]
+fn a_stop_is_heeded_while_a_block_is_being_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let noise: Vec<u8> = (0..16_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes()).collect();
+    std::fs::write(folder.path().join("noise.bin"), noise).unwrap();
+    let tar = folder.path().join("noise.tar");
+    tool("bsdtar", &["-cf", tar.to_str().unwrap(), "-C", folder.path().to_str().unwrap(), "noise.bin"]);
+    for to in ["tar.xz", "7z"] {
+        let run = Run::new();
+        std::thread::scope(|scope| {
+            let asker = scope.spawn(|| {
+                while run.listener.progress.lock().unwrap().is_empty() {
+                    std::thread::yield_now();
+                }
+                run.listener.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                std::time::Instant::now()
+            });
+            let failure = run.file(&tar, to, json!({"level": 9})).expect_err("it was stopped");
+            let took = asker.join().unwrap().elapsed();
+            assert_eq!(failure.code, Code::Cancelled, "{to}: {failure:?}");
+            assert!(took < std::time::Duration::from_secs(3), "{to}: {took:?}");
+        });
+    }
+}
