@@ -119,6 +119,9 @@ impl Zygote {
 pub struct Warmth {
     /// Loads libraries and tables, once, before any fork. Its error keeps the family closed and names the reason.
     pub warm: fn() -> Result<(), String>,
+    /// Loads what few files need, once nothing else is asked of the zygote for a moment; an attempt that comes before it loads
+    /// that itself, so the first one never waits for it.
+    pub idle: fn(),
     /// Files and folders that children may read (and map) beside the input, `/usr`, `/lib`, `/lib64`.
     pub readable: &'static [&'static str],
     /// Threads the zygote itself may have when it forks (LibreOfficeKit starts some; a test shows the fork is safe).

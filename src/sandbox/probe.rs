@@ -105,7 +105,7 @@ fn measure_in(folder: &Path, isolation: &Isolation, filters: &Filters) -> Result
     Ok(Measured { level, facets })
 }
 
-static NO_WARMTH: crate::convert::Warmth = crate::convert::Warmth { warm: || Ok(()), readable: &[], threads: 1 };
+static NO_WARMTH: crate::convert::Warmth = crate::convert::Warmth { warm: || Ok(()), idle: || (), readable: &[], threads: 1 };
 
 /// Runs in the throw-away child.
 fn try_everything(prepared: &Prepared, socket: OwnedFd, order: &Order, folder: &Path) -> Result<(), String> {

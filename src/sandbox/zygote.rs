@@ -62,6 +62,9 @@ struct Running {
     pidfd: OwnedFd,
 }
 
+/// Nothing was asked for this long: time to load what is seldom needed.
+const IDLE_AFTER_MS: i32 = 50;
+
 impl<'a> Zygoted<'a> {
     fn start(which: Zygote, registry: &'a Registry) -> Result<Self, String> {
         let text = |e: rustix::io::Errno| e.to_string();
@@ -107,9 +110,15 @@ impl<'a> Zygoted<'a> {
     }
 
     fn serve(&mut self) {
+        let mut idle = Some(self.warmth.idle);
         loop {
             let fds: Vec<BorrowedFd> = std::iter::once(self.socket.as_fd()).chain(self.children.iter().map(|c| c.pidfd.as_fd())).collect();
-            let Ok(ready) = wire::readable(&fds, -1) else { return };
+            let wait_ms = if idle.is_some() && self.children.is_empty() { IDLE_AFTER_MS } else { -1 };
+            let Ok(ready) = wire::readable(&fds, wait_ms) else { return };
+            if !ready.contains(&true) {
+                idle.take().into_iter().for_each(|warm| warm());
+                continue;
+            }
             let mut ready = ready.into_iter();
             let asked = ready.next().unwrap_or(false);
             let ended: Vec<u64> = self.children.iter().zip(ready).filter(|(_, ended)| *ended).map(|(child, _)| child.id).collect();

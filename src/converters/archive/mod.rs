@@ -35,4 +35,4 @@ static CONVERTERS: &[Erased] = &[
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Archive, zygote: Zygote::Archive, converters: CONVERTERS, probe: probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: || Ok(()), readable: &[], threads: 1 };
+pub static WARMTH: Warmth = Warmth { warm: || Ok(()), idle: || (), readable: &[], threads: 1 };

@@ -26,6 +26,7 @@ pub static FAMILY: FamilyEntry = FamilyEntry {
 
 pub static WARMTH: Warmth = Warmth {
     warm: office::preload,
+    idle: || (),
     readable: &[
         "/etc/libreoffice",
         "/etc/fonts",

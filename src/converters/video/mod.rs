@@ -11,4 +11,4 @@ static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<poste
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, readable: &[], threads: 1 };
+pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, idle: || (), readable: &[], threads: 1 };
