@@ -5,9 +5,12 @@ use crate::blobs::{Blobs, Staging};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::convert::Zygote;
+use crate::converters;
+use crate::format::Format;
 use crate::intake::Intake;
 use crate::probe::Prober;
 use crate::sandbox::Zygotes;
+use crate::sandbox::probe::Measured;
 use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -30,20 +33,38 @@ pub struct App {
     _lock: std::fs::File,
 }
 
+/// What an [`App`] is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To stay: with schedules.
+    Service,
+    /// For one command's files. The zygote that the first of them needs is warmed up while the rest is made ready.
+    Errand(Zygote),
+}
+
+impl Purpose {
+    /// An errand whose first file has this name.
+    pub fn errand(first: &Path) -> Purpose {
+        let format = Format::from_file_name(&first.to_string_lossy());
+        Purpose::Errand(format.map_or(Zygote::Archive, |f| converters::family(f.family()).zygote))
+    }
+}
+
 impl App {
     /// Opens the data folder, starts the zygotes, the pools of all queues and, for a service, the schedules.
-    pub async fn start(config: &Config, service: bool) -> Result<App, String> {
+    pub async fn start(config: &Config, purpose: Purpose) -> Result<App, String> {
         let queues = Arc::new(config.queues()?);
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(|e| format!("data_dir {}: {e}", data.display()))?;
         let lock = lock(data)?;
+        let launcher = Arc::new(Zygotes::new("/proc/self/exe").map_err(|e| e.to_string())?);
+        let measuring = tokio::spawn(measure(launcher.clone(), purpose));
         let clock: SharedClock = Arc::new(SystemClock);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).map_err(|e| e.to_string())?);
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&data.join("blobs")).map_err(|e| e.to_string())?);
         let staging = Staging::open(&data.join("staging")).map_err(|e| e.to_string())?;
         recover(&*store, &staging, &*clock).await?;
-        let launcher = Arc::new(Zygotes::new("/proc/self/exe").map_err(|e| e.to_string())?);
-        let measured = launcher.measured(Zygote::Archive).await.map_err(|e| e.to_string())?;
+        let measured = measuring.await.map_err(|e| e.to_string())??;
         if measured.level < config.sandbox.floor {
             return Err(format!(
                 "the jail reaches level {} here, sandbox.floor asks for {}; see `millrace doctor`",
@@ -72,13 +93,13 @@ impl App {
         let names: Vec<String> = queues.names().filter(works_on).map(str::to_owned).collect();
         let worker = Worker::start(engine.clone(), &names);
         let stop = CancellationToken::new();
-        let scheduler = match service {
-            true => {
+        let scheduler = match purpose {
+            Purpose::Service => {
                 let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
                 scheduler.install().await?;
                 Some(tokio::spawn(scheduler.run(stop.clone())))
             }
-            false => None,
+            Purpose::Errand(_) => None,
         };
         let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
         Ok(App { intake, engine, prober, clock, worker, stop, scheduler, _lock: lock })
@@ -93,6 +114,16 @@ impl App {
         }
         self.worker.drain().await;
     }
+}
+
+/// What the jail is worth here. A zygote that cannot start closes its own family only.
+async fn measure(launcher: Arc<Zygotes>, purpose: Purpose) -> Result<Measured, String> {
+    if let Purpose::Errand(first) = purpose
+        && let Ok(measured) = launcher.measured(first).await
+    {
+        return Ok(measured);
+    }
+    launcher.measured(Zygote::Archive).await.map_err(|e| e.to_string())
 }
 
 fn lock(data: &Path) -> Result<std::fs::File, String> {

@@ -3,7 +3,7 @@
 
 use super::table::Table;
 use super::{Exit, complain, environment, options, print, runtime};
-use crate::app::App;
+use crate::app::{App, Purpose};
 use crate::config::{Config, Inputs};
 use crate::converters;
 use crate::format::Format;
@@ -97,7 +97,7 @@ async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value) ->
     };
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
     let config = Config { data_dir: data.path().join("data"), inputs, pools: Vec::new(), ..Config::load(None, &environment())? };
-    let app = App::start(&config, false).await?;
+    let app = App::start(&config, Purpose::errand(&input)).await?;
     let request = Request { options, max_attempts: Some(1), ..Request::new(InputRef::Path(input), to) };
     let measured = both(args, &app, &request).await;
     app.stop().await;

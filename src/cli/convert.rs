@@ -4,7 +4,7 @@
 use super::client::refusal_line;
 use super::save::Target;
 use super::{Exit, bars, complain, options, print, runtime};
-use crate::app::App;
+use crate::app::{App, Purpose};
 use crate::config::{Config, Inputs};
 use crate::failure::{Code, Refusal};
 use crate::format::Format;
@@ -17,7 +17,7 @@ use futures::StreamExt;
 use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -109,7 +109,7 @@ async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<E
     let roots = vec![PathBuf::from("/")];
     let config =
         Config { data_dir: data.path().to_owned(), inputs: Inputs { roots }, pools: Vec::new(), ..Config::load(None, &super::environment())? };
-    let app = App::start(&config, false).await?;
+    let app = App::start(&config, Purpose::errand(items.first().map_or(Path::new(""), |item| &item.input))).await?;
     let slots = slots(args, &app).await?;
     let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts()?, written: Mutex::default() };
     // Twice the slots: the next file is looked at while the last one is being written.

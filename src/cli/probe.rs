@@ -3,7 +3,7 @@
 use super::convert::refused;
 use super::table::{Table, plain, span};
 use super::{Exit, complain, environment, print, runtime};
-use crate::app::App;
+use crate::app::{App, Purpose};
 use crate::config::{Config, Inputs};
 use crate::intake::InputRef;
 use crate::job::{Input, Stream};
@@ -34,7 +34,7 @@ async fn probe(args: &Args) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
     let config = Config { data_dir: data.path().to_owned(), inputs, ..Config::load(None, &environment())? };
-    let app = App::start(&config, false).await?;
+    let app = App::start(&config, Purpose::errand(args.files.first().map_or(Path::new(""), |file| file))).await?;
     let mut exit = Exit::Done;
     for file in &args.files {
         match look(&app, file).await {

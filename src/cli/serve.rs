@@ -1,7 +1,7 @@
 //! `millrace serve`: everything in one process, until SIGTERM or Ctrl-C.
 
 use super::{Exit, complain, environment, runtime};
-use crate::app::App;
+use crate::app::{App, Purpose};
 use crate::config::Config;
 use crate::http;
 use std::io::IsTerminal;
@@ -63,7 +63,7 @@ async fn serve(config: Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let app = App::start(&config, true).await?;
+    let app = App::start(&config, Purpose::Service).await?;
     let drain = CancellationToken::new();
     let service = Arc::new(http::Service {
         intake: app.intake.clone(),
