@@ -9,6 +9,7 @@ use axum::response::Response;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::time::Instant;
@@ -33,18 +34,20 @@ struct Route {
 pub struct Requests {
     pub registry: Registry,
     count: Family<Answered, Counter>,
+    under_way: Family<Route, Gauge>,
     seconds: Family<Route, Histogram>,
 }
 
 impl Default for Requests {
     fn default() -> Self {
         let mut registry = Registry::default();
-        let count = Family::default();
+        let (count, under_way) = (Family::default(), Family::default());
         // 1 ms to 16 s.
         let seconds = Family::new_with_constructor((|| Histogram::new(exponential_buckets(0.001, 2.0, 15))) as fn() -> Histogram);
         registry.register("millrace_http_requests", "Requests by route, method and status", count.clone());
+        registry.register("millrace_http_requests_under_way", "Requests whose answer has not begun, by route", under_way.clone());
         registry.register("millrace_http_request_duration_seconds", "Seconds to the head of the answer, by route", seconds.clone());
-        Requests { registry, count, seconds }
+        Requests { registry, count, under_way, seconds }
     }
 }
 
@@ -53,7 +56,9 @@ pub async fn watch(State(service): State<Shared>, request: Request, next: Next) 
     // A route's pattern, not the path: there are few patterns.
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |m| m.as_str()).to_owned();
     let id = request_id(request.headers());
+    let under_way = UnderWay::begin(&service.requests, &route);
     let mut response = next.run(request).await;
+    drop(under_way);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let name = if method.as_str().len() > 7 { "other".to_owned() } else { method.to_string() };
     service.requests.count.get_or_create(&Answered { route: route.clone(), method: name, status }).inc();
@@ -67,6 +72,23 @@ pub async fn watch(State(service): State<Shared>, request: Request, next: Next) 
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// Counts a request until its answer begins or its client has gone.
+struct UnderWay(Gauge);
+
+impl UnderWay {
+    fn begin(requests: &Requests, route: &str) -> UnderWay {
+        let gauge = requests.under_way.get_or_create(&Route { route: route.to_owned() }).clone();
+        gauge.inc();
+        UnderWay(gauge)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// The client's own id when it is short and plain, a new one otherwise.

@@ -62,6 +62,11 @@ async fn open_streams_and_waits_do_not_hold_up_a_stop() {
     all.next().await.expect("the stream begins");
     let one = Events::listen(&server, &format!("/v1/jobs/{id}/events"), None).await;
     let wait = tokio::spawn(server.request(Method::GET, &format!("/v1/jobs/{id}?wait=120s")).send());
+    // It has to be there to be held up: what comes after the drain has begun is refused.
+    let waiting = "millrace_http_requests_under_way{route=\"/v1/jobs/{id}\"} 1";
+    while !server.get("/metrics").await.text().await.unwrap().contains(waiting) {
+        assert!(!wait.is_finished(), "it waits");
+    }
     server.terminate();
     assert!(wait.await.unwrap().unwrap().status().is_success(), "a wait is answered with what there is");
     all.rest().await;
