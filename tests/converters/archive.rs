@@ -1,6 +1,6 @@
 //! The archive family.
 
-use crate::support::direct::{Run, fixture, tool};
+use crate::support::direct::{Run, fails, fixture, tool};
 use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::{Code, Failure};
@@ -19,13 +19,6 @@ fn good(format: &str) -> PathBuf {
 
 fn text() -> String {
     (0..400).map(|n| format!("line {n}: the mill turns\n")).collect()
-}
-
-fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
-    let failure = result.expect_err("it went well");
-    assert_eq!(failure.code, code, "{failure:?}");
-    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
-    failure
 }
 
 /// What bsdtar finds, by path.

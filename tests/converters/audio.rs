@@ -1,11 +1,11 @@
 //! The audio family.
 
 use crate::support::av::{codec, duration_s, ffprobe, packets, samples, stream};
-use crate::support::direct::{Run, fixture};
+use crate::support::direct::{Run, fails, fixture};
 use crate::support::jailed::Jailed;
 use millrace::convert::Depth;
 use millrace::converters;
-use millrace::failure::{Code, Failure};
+use millrace::failure::Code;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -18,13 +18,6 @@ fn good(format: &str) -> PathBuf {
         }
         other => fixture(&format!("audio/{other}/good/tone.{other}")),
     }
-}
-
-fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
-    let failure = result.expect_err("it went well");
-    assert_eq!(failure.code, code, "{failure:?}");
-    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
-    failure
 }
 
 fn rate(probed: &Value) -> f64 {

@@ -1,9 +1,9 @@
 //! The image family.
 
-use crate::support::direct::{Run, fixture, tool};
+use crate::support::direct::{Run, fails, fixture, tool};
 use millrace::convert::Depth;
 use millrace::converters;
-use millrace::failure::{Code, Failure};
+use millrace::failure::Code;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -53,13 +53,6 @@ fn assert_upright(file: &Path) {
         let found = pixel(file, x, y);
         assert!(near(&found, colour), "{}: {found:?} at {x},{y}, not {colour:?}", file.display());
     }
-}
-
-fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
-    let failure = result.expect_err("it went well");
-    assert_eq!(failure.code, code, "{failure:?}");
-    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
-    failure
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The video family.
 
 use crate::support::av::{assert_upright, codec, colour, duration_s, ffprobe, frames, packets, size, stream};
-use crate::support::direct::{Run, fixture, tool};
+use crate::support::direct::{Run, fails, fixture, tool};
 use crate::support::jailed::Jailed;
 use millrace::convert::Depth;
 use millrace::converters;
-use millrace::failure::{Code, Failure};
+use millrace::failure::Code;
 use millrace::format::Format;
 use millrace::queue::Queues;
 use serde_json::{Value, json};
@@ -23,13 +23,6 @@ fn good(format: &str) -> PathBuf {
 /// The fastest settings; the tests look at shapes, not at beauty.
 fn fast() -> Value {
     json!({"video": {"preset": "ultrafast"}})
-}
-
-fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
-    let failure = result.expect_err("it went well");
-    assert_eq!(failure.code, code, "{failure:?}");
-    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
-    failure
 }
 
 /// What a fresh measurement finds must be what was expected of the result.

@@ -2,7 +2,7 @@
 
 use millrace::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use millrace::converters;
-use millrace::failure::Failure;
+use millrace::failure::{Code, Failure};
 use millrace::format::Format;
 use millrace::job::Media;
 use millrace::limits::Limits;
@@ -88,4 +88,12 @@ pub fn tool(program: &str, args: &[&str]) -> String {
     let done = std::process::Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// The failure, which has this code and a whole sentence.
+pub fn fails(result: Result<impl std::fmt::Debug, Failure>, code: Code) -> Failure {
+    let failure = result.expect_err("it went well");
+    assert_eq!(failure.code, code, "{failure:?}");
+    assert!(failure.message.len() > 10 && failure.message.ends_with('.'), "{}", failure.message);
+    failure
 }
