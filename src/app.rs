@@ -9,8 +9,8 @@ use crate::converters;
 use crate::format::Format;
 use crate::intake::Intake;
 use crate::probe::Prober;
-use crate::sandbox::Zygotes;
 use crate::sandbox::probe::Measured;
+use crate::sandbox::{ForkServer, Zygotes};
 use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
@@ -38,7 +38,8 @@ pub struct App {
 pub enum Purpose {
     /// To stay: with schedules.
     Service,
-    /// For one command's files. The zygote that the first of them needs is warmed up while the rest is made ready.
+    /// For one command's files; what it keeps is gone with it, so nothing waits for the disk. The zygote that the first of
+    /// them needs is warmed up while the rest is made ready.
     Errand(Zygote),
 }
 
@@ -52,16 +53,15 @@ impl Purpose {
 
 impl App {
     /// Opens the data folder, starts the zygotes, the pools of all queues and, for a service, the schedules.
-    pub async fn start(config: &Config, purpose: Purpose) -> Result<App, String> {
+    pub async fn start(config: &Config, purpose: Purpose, fork_server: ForkServer) -> Result<App, String> {
         let queues = Arc::new(config.queues()?);
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(|e| format!("data_dir {}: {e}", data.display()))?;
         let lock = lock(data)?;
-        let launcher = Arc::new(Zygotes::new("/proc/self/exe").map_err(|e| e.to_string())?);
+        let launcher = Arc::new(Zygotes::new(fork_server, config.sandbox.wear()).map_err(|e| e.to_string())?);
         let measuring = tokio::spawn(measure(launcher.clone(), purpose));
         let clock: SharedClock = Arc::new(SystemClock);
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("millrace.db")).map_err(|e| e.to_string())?);
-        let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&data.join("blobs")).map_err(|e| e.to_string())?);
+        let (store, blobs) = keepers(data, purpose)?;
         let staging = Staging::open(&data.join("staging")).map_err(|e| e.to_string())?;
         recover(&*store, &staging, &*clock).await?;
         let measured = measuring.await.map_err(|e| e.to_string())??;
@@ -81,6 +81,7 @@ impl App {
             name: format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id()),
             sandbox_level: measured.level,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            meters: Arc::default(),
         });
         let prober = Arc::new(Prober {
             launcher: engine.launcher.clone(),
@@ -114,6 +115,15 @@ impl App {
         }
         self.worker.drain().await;
     }
+}
+
+fn keepers(data: &Path, purpose: Purpose) -> Result<(Arc<dyn Store>, Arc<dyn Blobs>), String> {
+    let (database, folder) = (data.join("millrace.db"), data.join("blobs"));
+    let (store, blobs) = match purpose {
+        Purpose::Service => (SqliteStore::open(&database), LocalBlobs::open(&folder)),
+        Purpose::Errand(_) => (SqliteStore::in_memory(), LocalBlobs::fleeting(&folder)),
+    };
+    Ok((Arc::new(store.map_err(|e| e.to_string())?), Arc::new(blobs.map_err(|e| e.to_string())?)))
 }
 
 /// What the jail is worth here. A zygote that cannot start closes its own family only.

@@ -18,6 +18,7 @@ mod submit;
 mod table;
 mod watch;
 
+use crate::sandbox::ForkServer;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -89,19 +90,19 @@ enum ConfigCommand {
 }
 
 /// Reads the arguments and runs the command.
-pub fn main() -> ExitCode {
+pub fn main(fork_server: ForkServer) -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Command::Convert(args) => convert::run(args),
-        Command::Serve(args) => serve::run(args),
+        Command::Convert(args) => convert::run(args, fork_server),
+        Command::Serve(args) => serve::run(args, fork_server),
         Command::Formats(args) => info::formats(&args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
         Command::Queues(args) => queues::run(args),
         Command::Schedules(args) => schedules::run(args),
-        Command::Probe(args) => probe::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Probe(args) => probe::run(&args, fork_server),
+        Command::Doctor(args) => doctor::run(&args, fork_server),
+        Command::Bench(args) => bench::run(&args, fork_server),
         Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,6 +1,8 @@
 //! The configuration: defaults, then the file, then `MILLRACE_SECTION_KEY` variables, then flags. Unknown keys are refused.
 
+use crate::limits::Size;
 use crate::queue::Queues;
+use crate::sandbox::Wear;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +37,10 @@ pub struct Inputs {
 pub struct Sandbox {
     /// The lowest level of the jail to start with, 0 to 4.
     pub floor: u8,
+    /// Children that one zygote forks before a fresh one takes its place; at least 1.
+    pub max_jobs_per_zygote: u64,
+    /// Memory that a zygote may gain over its first child before a fresh one takes its place.
+    pub zygote_growth_max: Size,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -61,12 +67,13 @@ impl Default for Config {
 
 impl Default for Sandbox {
     fn default() -> Self {
-        Sandbox { floor: 3 }
+        let Wear { jobs_max, growth_max } = Wear::default();
+        Sandbox { floor: 3, max_jobs_per_zygote: jobs_max, zygote_growth_max: growth_max }
     }
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-const VARIABLES: [(&str, &[&str]); 8] = [
+const VARIABLES: [(&str, &[&str]); 10] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("QUEUES_DIR", &["queues_dir"]),
@@ -74,8 +81,16 @@ const VARIABLES: [(&str, &[&str]); 8] = [
     ("TIME_ZONE", &["time_zone"]),
     ("INPUTS_ROOTS", &["inputs", "roots"]),
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
+    ("SANDBOX_MAX_JOBS_PER_ZYGOTE", &["sandbox", "max_jobs_per_zygote"]),
+    ("SANDBOX_ZYGOTE_GROWTH_MAX", &["sandbox", "zygote_growth_max"]),
     ("AUTH_TOKEN", &["auth", "token"]),
 ];
+
+impl Sandbox {
+    pub fn wear(&self) -> Wear {
+        Wear { jobs_max: self.max_jobs_per_zygote, growth_max: self.zygote_growth_max }
+    }
+}
 
 impl Config {
     /// Reads the file, if one is given, with the environment on top. The error names the line or the variable.
@@ -102,6 +117,9 @@ impl Config {
         }
         if self.sandbox.floor > 4 {
             return Err("sandbox.floor must be 0 to 4".into());
+        }
+        if self.sandbox.max_jobs_per_zygote == 0 {
+            return Err("sandbox.max_jobs_per_zygote must be at least 1".into());
         }
         if let Some(root) = self.inputs.roots.iter().find(|r| !r.is_absolute()) {
             return Err(format!("inputs.roots: {} is not an absolute path", root.display()));
@@ -147,7 +165,7 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
         table = inner;
     }
     let value = match *key {
-        "floor" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "floor" | "max_jobs_per_zygote" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
         "roots" | "pools" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
         _ => toml::Value::String(value.into()),
     };
@@ -176,6 +194,7 @@ mod tests {
         for (text, word) in [
             ("lisen = 1", "lisen"),
             ("[sandbox]\nfloor = 9", "floor"),
+            ("[sandbox]\nmax_jobs_per_zygote = 0", "max_jobs_per_zygote"),
             ("time_zone = \"Mars\"", "Mars"),
             ("[auth]\ntoken = \"x\"", "16"),
             ("pools = [\"vidio\"]", "vidio"),

@@ -24,6 +24,7 @@ pub use server::serve;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::probe::Prober;
+use crate::worker::Meters;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -44,6 +45,7 @@ pub struct Service {
     /// The measured level of the jail, 0 to 4.
     pub sandbox_level: u8,
     pub requests: Requests,
+    pub meters: Arc<Meters>,
     /// Cancelled when the service begins to stop: what waits or streams ends.
     pub drain: CancellationToken,
 }

@@ -1,17 +1,20 @@
-//! Chooses the role. The zygote's returns before any thread or runtime exists.
+//! Chooses the role. The fork server parts ways here, before any thread or runtime exists.
 
-use millrace::{converters, sandbox};
+use millrace::sandbox::{ForkServer, Registry, fork_server};
+use millrace::{cli, converters};
 use std::process::ExitCode;
 
-static REGISTRY: sandbox::Registry = sandbox::Registry {
+static REGISTRY: Registry = Registry {
     warmth: converters::warmth,
     by_id: |id| converters::by_id(id).map(|(_, converter)| converter),
     probe: |family| converters::family(family).probe,
 };
 
 fn main() -> ExitCode {
-    if let Some(which) = sandbox::zygote::role(std::env::args_os()) {
-        return sandbox::zygote::main(which, &REGISTRY);
+    let fork_server = ForkServer::fork(&REGISTRY);
+    if std::env::args_os().nth(1).is_some_and(|role| role == fork_server::ROLE) {
+        fork_server::main(&REGISTRY);
+        return ExitCode::SUCCESS;
     }
-    millrace::cli::main()
+    cli::main(fork_server)
 }

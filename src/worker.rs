@@ -2,6 +2,7 @@
 
 mod attempt;
 mod heartbeat;
+mod meters;
 mod pool;
 mod publish;
 mod running;
@@ -15,6 +16,7 @@ use crate::sandbox::Launcher;
 use crate::store::Store;
 use heartbeat::Heartbeat;
 use jiff::SignedDuration;
+pub use meters::Meters;
 use pool::Pool;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub struct Engine {
     pub sandbox_level: u8,
     /// Threads a converter may start.
     pub threads: usize,
+    pub meters: Arc<Meters>,
 }
 
 /// A running worker.

@@ -18,11 +18,19 @@ const INCOMPLETE: &str = "incomplete";
 
 pub struct LocalBlobs {
     root: PathBuf,
+    durable: bool,
 }
 
 impl LocalBlobs {
     /// Keeps blobs below `root`, which is made if it is missing.
     pub fn open(root: &Path) -> Result<Self, BlobError> {
+        let blobs = Self::fleeting(root)?;
+        File::open(&blobs.root)?.sync_all()?;
+        Ok(LocalBlobs { durable: true, ..blobs })
+    }
+
+    /// Blobs that nobody looks for after this process: as [`LocalBlobs::open`], but nothing waits for the disk.
+    pub fn fleeting(root: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(root)?;
         let root = fs::canonicalize(root)?;
         let incomplete = root.join(INCOMPLETE);
@@ -33,8 +41,7 @@ impl LocalBlobs {
         for n in 0..FOLDERS {
             fs::create_dir_all(folder(&root, n))?;
         }
-        File::open(&root)?.sync_all()?;
-        Ok(LocalBlobs { root })
+        Ok(LocalBlobs { root, durable: false })
     }
 
     /// Keys are ours; one that could leave the folder is a fault of ours and finds nothing.
@@ -54,8 +61,8 @@ fn folder(root: &Path, n: u8) -> PathBuf {
 #[async_trait::async_trait]
 impl Blobs for LocalBlobs {
     async fn publish(&self, file: &Path, key: &str) -> Result<(), BlobError> {
-        let (root, from, to) = (self.root.clone(), file.to_owned(), self.path(key)?);
-        blocking(move || Ok(publish(&root, &from, &to)?)).await
+        let (root, durable, from, to) = (self.root.clone(), self.durable, file.to_owned(), self.path(key)?);
+        blocking(move || Ok(publish(&root, durable, &from, &to)?)).await
     }
 
     async fn open(&self, key: &str, range: Option<Range>) -> Result<Opened, BlobError> {
@@ -103,15 +110,17 @@ impl Blobs for LocalBlobs {
     }
 }
 
-fn publish(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    File::open(from)?.sync_all()?;
+fn publish(root: &Path, durable: bool, from: &Path, to: &Path) -> io::Result<()> {
+    if durable {
+        File::open(from)?.sync_all()?;
+    }
     match fs::rename(from, to) {
         Err(e) if e.kind() == ErrorKind::CrossesDevices => copy_over(&root.join(INCOMPLETE), from, to)?,
         other => other?,
     }
     match to.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+        Some(folder) if durable => File::open(folder)?.sync_all(),
+        _ => Ok(()),
     }
 }
 

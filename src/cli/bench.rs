@@ -10,6 +10,7 @@ use crate::format::Format;
 use crate::intake::{InputRef, Request};
 use crate::job::{Job, JobId, State};
 use crate::queue::CONCURRENCY_MAX;
+use crate::sandbox::ForkServer;
 use crate::store::{Notice, Tuning};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -58,7 +59,7 @@ struct Measured {
     jobs_per_s: f64,
 }
 
-pub fn run(args: &Args) -> Exit {
+pub fn run(args: &Args, fork_server: ForkServer) -> Exit {
     let to = match &args.to {
         Some(name) => options::format(Some(name)),
         None => noop(),
@@ -71,7 +72,7 @@ pub fn run(args: &Args) -> Exit {
             return Exit::Usage;
         }
     };
-    let measured = runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(measure(args, to, options)));
+    let measured = runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(measure(args, to, options, fork_server)));
     match measured {
         Ok(measured) => {
             print(&report(args, &measured));
@@ -89,7 +90,7 @@ fn noop() -> Result<Option<Format>, String> {
     known.map(Some).ok_or_else(|| "this build has no no-op converter: name a conversion with --input and --to, or use scripts/bench engine".into())
 }
 
-async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value) -> Result<Measured, String> {
+async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value, fork_server: ForkServer) -> Result<Measured, String> {
     let data = tempfile::Builder::new().prefix("millrace-bench-").tempdir_in(&args.data_dir).map_err(|e| e.to_string())?;
     let input = match &args.input {
         Some(path) => std::path::absolute(path).map_err(|e| e.to_string())?,
@@ -97,7 +98,7 @@ async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value) ->
     };
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
     let config = Config { data_dir: data.path().join("data"), inputs, pools: Vec::new(), ..Config::load(None, &environment())? };
-    let app = App::start(&config, Purpose::errand(&input)).await?;
+    let app = App::start(&config, Purpose::Service, fork_server).await?;
     let request = Request { options, max_attempts: Some(1), ..Request::new(InputRef::Path(input), to) };
     let measured = both(args, &app, &request).await;
     app.stop().await;

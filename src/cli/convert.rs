@@ -12,6 +12,7 @@ use crate::intake::{InputRef, Request};
 use crate::job::{CancelMode, Job, JobId, State};
 use crate::limits::Span;
 use crate::queue::CONCURRENCY_MAX;
+use crate::sandbox::ForkServer;
 use crate::store::{Notice, Tuning};
 use futures::StreamExt;
 use indicatif::{MultiProgress, ProgressBar};
@@ -62,7 +63,7 @@ struct Item {
 /// A file that was not converted: how the command ends, and why in words.
 type Failed = (Exit, String);
 
-pub fn run(args: Args) -> Exit {
+pub fn run(args: Args, fork_server: ForkServer) -> Exit {
     let planned = request(&args).and_then(|request| items(&args).map(|items| (request, items)));
     let (request, items) = match planned {
         Ok(planned) => planned,
@@ -71,7 +72,7 @@ pub fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     };
-    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(convert_all(&args, &request, &items))) {
+    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(convert_all(&args, &request, &items, fork_server))) {
         Ok(exit) => exit,
         Err(error) => {
             complain(error);
@@ -104,12 +105,13 @@ fn items(args: &Args) -> Result<Vec<Item>, String> {
     }
 }
 
-async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<Exit, String> {
+async fn convert_all(args: &Args, request: &Request, items: &[Item], fork_server: ForkServer) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
     let roots = vec![PathBuf::from("/")];
     let config =
         Config { data_dir: data.path().to_owned(), inputs: Inputs { roots }, pools: Vec::new(), ..Config::load(None, &super::environment())? };
-    let app = App::start(&config, Purpose::errand(items.first().map_or(Path::new(""), |item| &item.input))).await?;
+    let purpose = Purpose::errand(items.first().map_or(Path::new(""), |item| &item.input));
+    let app = App::start(&config, purpose, fork_server).await?;
     let slots = slots(args, &app).await?;
     let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts()?, written: Mutex::default() };
     // Twice the slots: the next file is looked at while the last one is being written.

@@ -6,8 +6,8 @@ use super::{Exit, complain, environment, print, runtime};
 use crate::config::Config;
 use crate::convert::Zygote;
 use crate::converters;
-use crate::sandbox::Zygotes;
 use crate::sandbox::probe::{self, Facet, Measured};
+use crate::sandbox::{ForkServer, Wear, Zygotes};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ struct Opened {
     result: Result<Duration, String>,
 }
 
-pub fn run(args: &Args) -> Exit {
+pub fn run(args: &Args, fork_server: ForkServer) -> Exit {
     // Before any thread exists: it forks.
     let measured = probe::measure();
     let config = match Config::load(args.config.as_deref(), &environment()) {
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Exit {
         }
     };
     let disk = time_disk(args.data_dir.as_ref().unwrap_or(&config.data_dir));
-    let opened = match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(open_families())) {
+    let opened = match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(open_families(fork_server))) {
         Ok(opened) => opened,
         Err(error) => {
             complain(error);
@@ -145,8 +145,8 @@ fn next_level(measured: &Measured) -> String {
     text
 }
 
-async fn open_families() -> Result<Vec<Opened>, String> {
-    let zygotes = Zygotes::new("/proc/self/exe").map_err(|e| e.to_string())?;
+async fn open_families(fork_server: ForkServer) -> Result<Vec<Opened>, String> {
+    let zygotes = Zygotes::new(fork_server, Wear::default()).map_err(|e| e.to_string())?;
     let mut opened = Vec::new();
     for zygote in Zygote::ALL {
         let families = converters::families().filter(|f| f.zygote == zygote).map(|f| f.family.as_str()).collect();

@@ -8,6 +8,7 @@ use crate::config::{Config, Inputs};
 use crate::intake::InputRef;
 use crate::job::{Input, Stream};
 use crate::limits::Size;
+use crate::sandbox::ForkServer;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -20,8 +21,8 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args) -> Exit {
-    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(probe(args))) {
+pub fn run(args: &Args, fork_server: ForkServer) -> Exit {
+    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(probe(args, fork_server))) {
         Ok(exit) => exit,
         Err(error) => {
             complain(error);
@@ -30,11 +31,11 @@ pub fn run(args: &Args) -> Exit {
     }
 }
 
-async fn probe(args: &Args) -> Result<Exit, String> {
+async fn probe(args: &Args, fork_server: ForkServer) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
     let config = Config { data_dir: data.path().to_owned(), inputs, ..Config::load(None, &environment())? };
-    let app = App::start(&config, Purpose::errand(args.files.first().map_or(Path::new(""), |file| file))).await?;
+    let app = App::start(&config, Purpose::errand(args.files.first().map_or(Path::new(""), |file| file)), fork_server).await?;
     let mut exit = Exit::Done;
     for file in &args.files {
         match look(&app, file).await {

@@ -59,7 +59,7 @@ async fn write_whole(path: &Path, bytes: &mut (impl AsyncRead + Unpin)) -> std::
     let (file, temporary) = tempfile::NamedTempFile::new_in(folder)?.into_parts();
     let mut file = tokio::fs::File::from_std(file);
     tokio::io::copy(bytes, &mut file).await?;
-    file.sync_all().await?;
+    file.flush().await?;
     // As any program would have made it: readable by all that the umask allows.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666 & !umask());
     tokio::fs::set_permissions(&temporary, mode).await?;

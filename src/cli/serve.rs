@@ -4,6 +4,7 @@ use super::{Exit, complain, environment, runtime};
 use crate::app::{App, Purpose};
 use crate::config::Config;
 use crate::http;
+use crate::sandbox::ForkServer;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub struct Args {
     log_json: bool,
 }
 
-pub fn run(args: Args) -> Exit {
+pub fn run(args: Args, fork_server: ForkServer) -> Exit {
     start_log(args.log_json);
     let config = Config::load(args.config.as_deref(), &environment()).map(|c| Config {
         listen: args.listen.unwrap_or(c.listen),
@@ -43,7 +44,7 @@ pub fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     };
-    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(serve(config))) {
+    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(serve(config, fork_server))) {
         Ok(()) => Exit::Done,
         Err(error) => {
             complain(error);
@@ -59,11 +60,11 @@ fn start_log(json: bool) {
     if json { log.json().init() } else { log.init() }
 }
 
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let app = App::start(&config, Purpose::Service).await?;
+    let app = App::start(&config, Purpose::Service, fork_server).await?;
     let drain = CancellationToken::new();
     let service = Arc::new(http::Service {
         intake: app.intake.clone(),
@@ -73,6 +74,7 @@ async fn serve(config: Config) -> Result<(), String> {
         time_zone: config.time_zone.clone(),
         sandbox_level: app.engine.sandbox_level,
         requests: http::Requests::default(),
+        meters: app.engine.meters.clone(),
         drain: drain.clone(),
     });
     tracing::info!("millrace is at http://{address}/");

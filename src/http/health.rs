@@ -41,7 +41,7 @@ struct OfQueue {
     queue: String,
 }
 
-/// For Prometheus (OpenMetrics text): jobs, slots, requests, the jail's level, the build.
+/// For Prometheus (OpenMetrics text): jobs, slots, waits and runs, leases, requests, the jail's level, the build.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text"), Problem))]
 pub async fn metrics(State(service): State<Shared>) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("millrace");
@@ -69,6 +69,7 @@ pub async fn metrics(State(service): State<Shared>) -> Result<Response, Problem>
     registry.register("build", "The program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     let mut text = String::new();
     let written = encode_registry(&mut text, &registry)
+        .and_then(|()| encode_registry(&mut text, &service.meters.registry))
         .and_then(|()| encode_registry(&mut text, &service.requests.registry))
         .and_then(|()| encode_eof(&mut text));
     written.map_err(|e| Refusal::new(RefusalKind::Internal, "The metrics could not be written.").given(e))?;

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 mod child;
+pub mod fork_server;
 mod host;
 mod isolate;
+mod keeper;
 mod launch;
 mod pids;
 mod policy;
@@ -21,8 +23,10 @@ mod seccomp;
 mod stream;
 mod sys;
 mod wire;
-pub mod zygote;
+mod zygote;
 
+pub use fork_server::ForkServer;
+pub use keeper::Wear;
 pub use launch::Zygotes;
 
 /// Knows by its flag that memory ran out; see [`End::OutOfMemory`].

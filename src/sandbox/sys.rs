@@ -38,10 +38,32 @@ pub fn exit(status: i32) -> ! {
 
 /// Tells libraries where they may keep temporary files and settings.
 pub fn set_home(folder: &std::path::Path) {
-    for name in ["HOME", "TMPDIR"] {
-        // SAFETY: a forked child has one thread, so nobody reads the environment meanwhile; C libraries look nowhere else.
-        unsafe { std::env::set_var(name, folder) };
+    set_environment(&[("HOME", folder), ("TMPDIR", folder)]);
+}
+
+/// Adds to this process's environment.
+pub fn set_environment(variables: &[(&str, impl AsRef<std::ffi::OsStr>)]) {
+    for (name, value) in variables {
+        // SAFETY: a forked process has one thread, so nobody reads the environment meanwhile; C libraries look nowhere else.
+        unsafe { std::env::set_var(name, value) };
     }
+}
+
+/// Wipes the arguments and the environment this process was started with out of its memory: a broken child must not read
+/// the service's secrets there. To be called in a fresh fork, before anything has made copies.
+pub fn forget_start() -> io::Result<()> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    // proc(5): arg_start, arg_end, env_start and env_end are the fields 48 to 51; the second, in brackets, may hold spaces.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace();
+    let bounds: Vec<usize> = fields.skip(45).take(4).filter_map(|field| field.parse().ok()).collect();
+    let [arg_start, arg_end, env_start, env_end] = bounds.as_slice() else { return Err(io::Error::other("/proc/self/stat")) };
+    for (start, end) in [(*arg_start, *arg_end), (*env_start, *env_end)] {
+        // SAFETY: the kernel names the bounds of the strings that it laid on this process's stack, above every frame. They stay
+        // mapped and writable; nobody else runs here, and texts that are empty now end where they ended before.
+        unsafe { std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end.saturating_sub(start)) };
+    }
+    // SAFETY: one thread, as above; the pointers to the wiped strings are dropped.
+    if unsafe { libc::clearenv() } == 0 { Ok(()) } else { Err(io::Error::other("clearenv")) }
 }
 
 /// Closes every descriptor above the standard three but these.
@@ -105,6 +127,14 @@ pub fn reap(pid: i32) -> io::Result<Option<(i32, Reaped)>> {
             Reaped { status, cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime), memory_peak_bytes: usage.ru_maxrss.max(0) as u64 * 1024 },
         ))),
     }
+}
+
+/// What this process holds in memory of its own, from the second and third field of `/proc/self/statm` (in pages).
+pub fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split_ascii_whitespace().skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared).saturating_mul(rustix::param::page_size() as u64)
 }
 
 /// Ignores this signal, here and in children forked from here.

@@ -1,6 +1,6 @@
 //! What the launcher, a zygote and its children say to each other.
 //!
-//! Launcher and zygote: one JSON object a datagram (`SOCK_SEQPACKET`), with at most one descriptor.
+//! Launcher, fork server and zygote: one JSON object a datagram (`SOCK_SEQPACKET`), with at most one descriptor.
 //! Launcher and child: a stream of frames, each a little-endian u32 length and that many bytes of JSON. The launcher's first
 //! frame is the order; any byte after it means stop.
 
@@ -19,6 +19,14 @@ pub const FRAME_MAX: usize = 64 * 1024;
 pub const FILES_PER_FRAME: usize = 64;
 const DATAGRAM_MAX: usize = 16 * 1024;
 
+/// Launcher to fork server, with the zygote's end of its socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Birth {
+    pub which: crate::convert::Zygote,
+    /// A folder of its own for what its libraries write.
+    pub home: std::path::PathBuf,
+}
+
 /// Launcher to zygote, with the child's end of its report stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Launch {
@@ -29,6 +37,8 @@ pub struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
+    /// It was forked and begins to warm up; said for it by the fork server. Carries the pidfd of the process that was forked.
+    Born,
     /// Warm, and this is what its children's jail was measured to be. Carries its pidfd: it may be another than the process
     /// that was started.
     Ready(super::probe::Measured),
@@ -37,6 +47,8 @@ pub enum Told {
     /// Carries the child's pidfd.
     Launched {
         id: u64,
+        /// What the zygote itself holds in memory.
+        memory_bytes: u64,
     },
     Refused {
         id: u64,

@@ -1,7 +1,6 @@
 //! The zygote: warm, single-threaded, forks one child per order and reaps it.
 //!
-//! It is this same binary, started as `millrace zygote <name>` with its socket as standard input, and runs before
-//! any other thread exists.
+//! The fork server forks it; what it loads then stays its own.
 
 use super::child::{self, Prepared};
 use super::isolate::Isolation;
@@ -14,31 +13,15 @@ use crate::convert::{Warmth, Zygote};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, set_child_subreaper, set_parent_process_death_signal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::process::ExitCode;
 
-pub use super::launch::Zygotes;
-
-/// The argument that makes this binary a zygote.
-pub const ROLE: &str = "zygote";
-
-/// Serves children until the launcher is gone. To be called first thing in `main`.
-pub fn main(which: Zygote, registry: &Registry) -> ExitCode {
-    match Zygoted::start(which, registry) {
+/// Serves children until the launcher is gone.
+pub fn main(which: Zygote, socket: OwnedFd, registry: &Registry) {
+    match Zygoted::start(which, socket, registry) {
         Ok(mut zygote) => zygote.serve(),
         Err(reason) => {
             let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("zygote {}: {reason}\n", which.as_str()).as_bytes());
         }
     }
-    ExitCode::SUCCESS
-}
-
-/// The zygote that a command line asks for.
-pub fn role(mut args: impl Iterator<Item = std::ffi::OsString>) -> Option<Zygote> {
-    if args.nth(1)? != ROLE {
-        return None;
-    }
-    let name = args.next()?;
-    Zygote::ALL.into_iter().find(|z| name == z.as_str())
 }
 
 struct Zygoted<'a> {
@@ -66,16 +49,10 @@ struct Running {
 const IDLE_AFTER_MS: i32 = 50;
 
 impl<'a> Zygoted<'a> {
-    fn start(which: Zygote, registry: &'a Registry) -> Result<Self, String> {
+    fn start(which: Zygote, socket: OwnedFd, registry: &'a Registry) -> Result<Self, String> {
         let text = |e: rustix::io::Errno| e.to_string();
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(text)?;
-        // The service stops in its own order; a signal to the whole group or terminal must not cut its children down first.
-        let _ = rustix::process::setsid();
-        [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().for_each(sys::ignore);
         rustix::process::umask(Mode::from_raw_mode(0o077));
-        let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).map_err(text)?;
-        let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(text)?;
-        rustix::stdio::dup2_stdin(&null).map_err(text)?;
         let warmth = (registry.warmth)(which);
         match Self::warm(warmth) {
             Ok((isolation, filters, measured, before, inherited)) => {
@@ -145,7 +122,7 @@ impl<'a> Zygoted<'a> {
             Ok((pid, pidfd)) => {
                 self.children.push(Running { id, pid, pidfd });
                 let pidfd = self.children.last().map(|child| child.pidfd.as_fd());
-                self.tell(&Told::Launched { id }, pidfd)
+                self.tell(&Told::Launched { id, memory_bytes: sys::resident_bytes() }, pidfd)
             }
             Err(reason) => self.tell(&Told::Refused { id, reason }, None),
         }

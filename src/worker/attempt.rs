@@ -52,6 +52,7 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
     let limits = Limits { soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit, ..queue.limits.clone() };
     let attempt = RunningAttempt::new(lease, limits.soft_time_limit.as_millis(), limits.hard_time_limit.as_millis());
     let _enrolled = running.add(attempt.clone());
+    engine.meters.leased(job, engine.clock.now());
     attempt.log(engine.clock.now(), Level::Info, "worker", &format!("attempt {} on {}", lease.attempt, engine.name));
     let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
@@ -284,7 +285,7 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
     };
     while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {
         match engine.store.finish(finish.clone(), engine.clock.now()).await {
-            Ok(Ok(_)) => return,
+            Ok(Ok(job)) => return engine.meters.ended(&job, engine.clock.now()),
             Ok(Err(_)) => return tracing::warn!(job = %job.id, attempt = job.attempt, "the lease was lost before the end"),
             Err(error) => tracing::error!(job = %job.id, %error, "the end of an attempt could not be recorded; trying again"),
         }

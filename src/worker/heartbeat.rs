@@ -66,7 +66,10 @@ impl Heartbeat {
             }
         }
         match self.engine.store.reap(now, now).await {
-            Ok(lost) => lost.iter().for_each(|lease| tracing::warn!(job = %lease.job, attempt = lease.attempt, "a lease was lost")),
+            Ok(lost) => {
+                self.engine.meters.reaped(lost.len());
+                lost.iter().for_each(|lease| tracing::warn!(job = %lease.job, attempt = lease.attempt, "a lease was lost"));
+            }
             Err(error) => tracing::warn!(%error, "expired leases could not be reaped"),
         }
     }
@@ -74,7 +77,10 @@ impl Heartbeat {
     fn heed(&self, lease: crate::job::Lease, answer: Renewed) {
         let Some(attempt) = self.running.get(lease) else { return };
         match answer {
-            Renewed::Lost => attempt.end(Cause::LeaseLost),
+            Renewed::Lost => {
+                self.engine.meters.lost_lease();
+                attempt.end(Cause::LeaseLost);
+            }
             Renewed::Held { cancel, soft_time_limit, hard_time_limit } => {
                 attempt.set_limits(soft_time_limit.as_millis(), hard_time_limit.as_millis());
                 if let Some(mode) = cancel {

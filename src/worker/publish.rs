@@ -72,6 +72,7 @@ impl Publisher<'_> {
             let sha256 = intake::digest(&path).await.map_err(|e| Failure::internal(e).stage("publish"))?;
             let key = Record::artifact_key(self.lease, self.files.fetch_add(1, Ordering::Relaxed));
             self.engine.blobs.publish(&path, &key).await.map_err(storage)?;
+            self.engine.meters.published(&record.job.queue, size);
             artifacts.insert(name.clone(), key);
             let mut warnings = planned.warnings.clone();
             warnings.extend(produced.warnings.iter().take(50).cloned());

@@ -1,4 +1,4 @@
-//! `kill -9` of children, zygotes and the service itself while two hundred jobs run: each accepted job ends once, its output
+//! `kill -9` of children, zygotes, the fork server and the service itself while two hundred jobs run: each accepted job ends once, its output
 //! is there exactly if it succeeded, and nothing is left behind.
 
 use crate::support::direct::fixture;
@@ -10,18 +10,42 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 const JOBS: usize = 200;
 /// Between two kills this many jobs are submitted, at most.
 const BETWEEN_KILLS: usize = 12;
 const SEED: u64 = 20;
 
-/// Kills something that `server` has started, a running child rather than a zygote; false when nothing was there.
-fn kill_one(server: &Server, random: &mut StdRng, children: bool) -> bool {
-    let wanted = |depth: usize| if children { depth > 1 } else { depth == 1 };
-    let candidates: Vec<u32> = server.processes().into_iter().filter(|(_, depth)| wanted(*depth)).map(|(id, _)| id).collect();
+/// How many steps away from the service they are.
+const FORK_SERVER: RangeInclusive<usize> = 1..=1;
+const ZYGOTES: RangeInclusive<usize> = 2..=2;
+const CHILDREN: RangeInclusive<usize> = 3..=9;
+
+/// Kills something that `server` has started, so many steps away; false when nothing was there.
+fn kill_one(server: &Server, random: &mut StdRng, steps: RangeInclusive<usize>) -> bool {
+    let candidates: Vec<u32> = server.processes().into_iter().filter(|(_, away)| steps.contains(away)).map(|(id, _)| id).collect();
     let Some(victim) = candidates.choose(random) else { return false };
     kill_process(Pid::from_raw(victim.cast_signed()).unwrap(), Signal::KILL).is_ok()
+}
+
+/// The processes that fork children, fork server apart.
+fn zygotes(server: &Server) -> BTreeSet<u32> {
+    server.processes().into_iter().filter(|(_, away)| ZYGOTES.contains(away)).map(|(id, _)| id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worn_out_zygote_is_replaced_while_jobs_run() {
+    let server = Server::start(Config::default().queue("archive", "concurrency = 1").variable("SANDBOX_MAX_JOBS_PER_ZYGOTE", "3")).await;
+    let mut seen = zygotes(&server);
+    for n in 0..7 {
+        let id = submit(&server, 3 * n + 2).await;
+        assert_eq!(server.ended(&id).await["state"], "succeeded");
+        seen.extend(zygotes(&server));
+    }
+    assert!(seen.len() >= 3, "each zygote had at most three children: {seen:?}");
+    assert_eq!(zygotes(&server).len(), 1, "worn-out ones are gone");
+    server.stop();
 }
 
 /// A picture, a zip or a no-op, by turns.
@@ -54,7 +78,7 @@ async fn whatever_is_killed_every_job_ends_once() {
     let config = ["image", "archive"].into_iter().fold(Config::default(), |config, queue| config.queue(queue, quick));
     let mut server = Server::start(config).await;
     let mut random = StdRng::seed_from_u64(SEED);
-    let (mut accepted, mut killed) = (Vec::new(), [0; 3]);
+    let (mut accepted, mut killed) = (Vec::new(), [0; 4]);
     while accepted.len() < JOBS {
         for _ in 0..random.random_range(1..=BETWEEN_KILLS) {
             accepted.push(submit(&server, accepted.len()).await);
@@ -63,13 +87,14 @@ async fn whatever_is_killed_every_job_ends_once() {
             0 => {
                 server.kill_9();
                 server.restart().await;
-                killed[2] += 1;
+                killed[3] += 1;
             }
-            1 | 2 => killed[1] += usize::from(kill_one(&server, &mut random, false)),
-            _ => killed[0] += usize::from(kill_one(&server, &mut random, true)),
+            1 => killed[2] += usize::from(kill_one(&server, &mut random, FORK_SERVER)),
+            2 | 3 => killed[1] += usize::from(kill_one(&server, &mut random, ZYGOTES)),
+            _ => killed[0] += usize::from(kill_one(&server, &mut random, CHILDREN)),
         }
     }
-    assert!(killed.iter().all(|n| *n > 0), "children, zygotes and the service were killed: {killed:?}");
+    assert!(killed.iter().all(|n| *n > 0), "children, zygotes, the fork server and the service were killed: {killed:?}");
     let mut succeeded = 0;
     for id in &accepted {
         let job = server.ended(id).await;

@@ -4,7 +4,7 @@ use millrace::convert::Zygote;
 use millrace::failure::Code;
 use millrace::format::Format;
 use millrace::limits::{Limits, Size};
-use millrace::sandbox::{Child, End, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work, Zygotes};
+use millrace::sandbox::{Child, End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ impl Jail {
 
     /// With some walls taken down, to see what stands behind them.
     fn without(walls: &str) -> Jail {
-        let zygotes = Zygotes::with_environment(env!("CARGO_BIN_EXE_millrace"), &[("MILLRACE_TEST_JAIL", walls)]).unwrap();
+        let zygotes = Zygotes::new(ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[("MILLRACE_TEST_JAIL", walls)]), Wear::default()).unwrap();
         Jail { zygotes, folder: tempfile::tempdir().unwrap(), limits: Limits { memory_max: Size::mib(256), ..Limits::default() } }
     }
 

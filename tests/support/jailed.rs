@@ -6,7 +6,7 @@ use millrace::failure::Failure;
 use millrace::format::Format;
 use millrace::job::Media;
 use millrace::limits::Limits;
-use millrace::sandbox::{End, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work, Zygotes};
+use millrace::sandbox::{End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ fn runtime() -> &'static (tokio::runtime::Runtime, Zygotes) {
     static RUNTIME: OnceLock<(tokio::runtime::Runtime, Zygotes)> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        (runtime, Zygotes::new(env!("CARGO_BIN_EXE_millrace")).unwrap())
+        (runtime, Zygotes::new(ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]), Wear::default()).unwrap())
     })
 }
 

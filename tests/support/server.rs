@@ -91,7 +91,7 @@ impl Server {
         self.process.as_ref().expect("the server runs").child.id()
     }
 
-    /// The processes it has started, each with how many steps it is away: 1 is a zygote, the rest are below one.
+    /// The processes it has started, each with how many steps it is away: 1 is the fork server, 2 a zygote, the rest are below one.
     pub fn processes(&self) -> Vec<(u32, usize)> {
         Descendants::of(self.pid()).0.into_iter().map(|(id, depth, _)| (id, depth)).collect()
     }

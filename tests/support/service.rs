@@ -8,7 +8,7 @@ use millrace::format::Format;
 use millrace::intake::{InputRef, Intake, Request};
 use millrace::job::{Job, JobId, State};
 use millrace::queue::Queues;
-use millrace::sandbox::Zygotes;
+use millrace::sandbox::{ForkServer, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use millrace::worker::{Engine, Worker};
@@ -35,9 +35,19 @@ impl Service {
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let intake =
             Arc::new(Intake { store: store.clone(), blobs: blobs.clone(), staging: staging.clone(), queues: queues.clone(), input_roots: vec![] });
-        let launcher = Arc::new(Zygotes::new(env!("CARGO_BIN_EXE_millrace")).unwrap());
-        let engine =
-            Engine { store, blobs, launcher, staging, queues, clock: Arc::new(SystemClock), name: "test".into(), sandbox_level: 3, threads: 2 };
+        let launcher = Arc::new(Zygotes::new(ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]), Wear::default()).unwrap());
+        let engine = Engine {
+            store,
+            blobs,
+            launcher,
+            staging,
+            queues,
+            clock: Arc::new(SystemClock),
+            name: "test".into(),
+            sandbox_level: 3,
+            threads: 2,
+            meters: Arc::default(),
+        };
         let engine = Arc::new(engine);
         let worker = Some(Worker::start(engine.clone(), &["archive".into(), "cleanup".into()]));
         Service { intake, engine, worker, folder }

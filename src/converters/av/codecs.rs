@@ -116,7 +116,8 @@ impl VideoCodec {
                 }
                 if self == VideoCodec::Vp9 {
                     put("row-mt", "1".into());
-                    put("tile-columns", (width / 512).max(1).ilog2().to_string());
+                    // As many as the format allows: 256 pixels are the narrowest.
+                    put("tile-columns", (width / 256).max(1).ilog2().to_string());
                 }
             }
             VideoCodec::Av1 => {

@@ -2,6 +2,7 @@
 
 use super::codecs::nearest_rate;
 use super::containers::Container;
+use super::encoding::Encoding;
 use super::ffi::{self, Colour, Facts};
 use super::geometry::{Geometry, Turn};
 use super::lane::{Tally, Window, micros};
@@ -106,7 +107,7 @@ pub struct VideoLane {
     pub done: bool,
     look: Look,
     decoder: decoder::Video,
-    encoder: encoder::video::Encoder,
+    encoding: Encoding,
     graph: Option<(Graph, Shape)>,
     stream: usize,
     /// The source's clock.
@@ -150,6 +151,7 @@ impl VideoLane {
         let settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
+        let encoding = Encoding::start(encoder).map_err(Failure::internal)?;
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);
         let shift = window.shift(from.time_base);
         Ok(VideoLane {
@@ -158,7 +160,7 @@ impl VideoLane {
             quality: look.codec.fixed_quality(options),
             look,
             decoder,
-            encoder,
+            encoding,
             graph: None,
             stream,
             clock: from.time_base,
@@ -188,9 +190,8 @@ impl VideoLane {
             self.decoded(ctx, mux)?;
         }
         self.drain_graph(ctx, mux)?;
-        if self.last.is_some() {
-            self.encoder.send_eof().map_err(|e| fault::encoding(ctx, e))?;
-            self.encoded(ctx, mux)?;
+        while let Some(packet) = self.encoding.rest() {
+            self.write(ctx, packet, mux)?;
         }
         Ok(())
     }
@@ -293,26 +294,20 @@ impl VideoLane {
             if let Some(quality) = self.quality {
                 ffi::set_quality(&mut frame, quality);
             }
-            self.encoder.send_frame(&frame).map_err(|e| fault::encoding(ctx, e))?;
-            self.encoded(ctx, mux)?;
+            self.encoding.send(std::mem::replace(&mut frame, frame::Video::empty()));
+            while let Some(packet) = self.encoding.ready() {
+                self.write(ctx, packet, mux)?;
+            }
         }
     }
 
-    /// Takes all packets the encoder has.
-    fn encoded(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
-        let mut packet = Packet::empty();
-        loop {
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => {}
-                Err(e) if fault::again(e) || e == Error::Eof => return Ok(()),
-                Err(e) => return Err(fault::encoding(ctx, e)),
-            }
-            ctx.check()?;
-            if packet.duration() == 0 {
-                packet.set_duration(1.rescale(self.look.rate.invert(), self.look.clock));
-            }
-            mux.write(&mut packet, self.stream, self.look.clock).map_err(|e| fault::encoding(ctx, e))?;
+    fn write(&self, ctx: &Ctx, packet: Result<Packet, Error>, mux: &mut Mux) -> Result<(), Failure> {
+        ctx.check()?;
+        let mut packet = packet.map_err(|e| fault::encoding(ctx, e))?;
+        if packet.duration() == 0 {
+            packet.set_duration(1.rescale(self.look.rate.invert(), self.look.clock));
         }
+        mux.write(&mut packet, self.stream, self.look.clock).map_err(|e| fault::encoding(ctx, e))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod codecs;
 pub mod containers;
 pub mod decode;
+mod encoding;
 pub mod fault;
 mod ffi;
 pub mod film;

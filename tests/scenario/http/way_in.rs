@@ -83,6 +83,28 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn work_is_counted_and_timed_by_queue() {
+    let server = Server::start(Config::default()).await;
+    let done = server.submit("a.txt", "hello", json!({"to": "noop"})).await;
+    assert_eq!(server.ended(&done).await["state"], "succeeded");
+    let failed = server.submit("a.zip", "PK\u{3}\u{4} and then nothing", json!({"to": "tar"})).await;
+    assert_eq!(server.ended(&failed).await["error"]["code"], "corrupt_input");
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    for line in [
+        "millrace_attempts_ended_total{queue=\"archive\",state=\"succeeded\",code=\"\"} 1",
+        "millrace_attempts_ended_total{queue=\"archive\",state=\"failed\",code=\"corrupt_input\"} 1",
+        "millrace_job_wait_seconds_count{queue=\"archive\"} 2",
+        "millrace_job_run_seconds_count{queue=\"archive\"} 2",
+        "millrace_blob_published_bytes_total{queue=\"archive\"} ",
+        "millrace_leases_lost_total 0",
+        "millrace_leases_reaped_total 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is told:\n{metrics}");
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_are_counted_named_and_logged_without_their_query() {
     let server = Server::start(Config::default()).await;
     let answered = server.request(Method::GET, "/v1/jobs?text=s3cret").header("x-request-id", "mine-1").send().await.unwrap();

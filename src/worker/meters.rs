@@ -1,0 +1,91 @@
+//! What this process's worker counts and times, for `/metrics`.
+
+use crate::job::{Job, State};
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queue {
+    queue: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    queue: String,
+    /// What the job became: `succeeded`, `failed`, `cancelled`, or `queued` to be tried again.
+    state: &'static str,
+    /// The failure's code; empty after a success.
+    code: &'static str,
+}
+
+type Seconds = Family<Queue, Histogram, fn() -> Histogram>;
+
+/// The worker's instruments and the registry they are told from.
+pub struct Meters {
+    pub registry: Registry,
+    waited: Seconds,
+    ran: Seconds,
+    ended: Family<Ended, Counter>,
+    published: Family<Queue, Counter>,
+    leases_lost: Counter,
+    leases_reaped: Counter,
+}
+
+/// 10 ms to 3 hours.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 20))
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("millrace");
+        let (waited, ran) = (Seconds::new_with_constructor(seconds), Seconds::new_with_constructor(seconds));
+        let (ended, published, leases_lost, leases_reaped) = (Family::default(), Family::default(), Counter::default(), Counter::default());
+        registry.register_with_unit("job_wait", "From when a job is due to the start of its attempt, by queue", Unit::Seconds, waited.clone());
+        registry.register_with_unit("job_run", "From the start of an attempt to its end, by queue", Unit::Seconds, ran.clone());
+        registry.register("attempts_ended", "Attempts that ended here, by queue, what became of the job, and the failure's code", ended.clone());
+        registry.register_with_unit("blob_published", "Outputs published from here, by queue", Unit::Bytes, published.clone());
+        registry.register("leases_lost", "Attempts of this worker whose lease was lost", leases_lost.clone());
+        registry.register("leases_reaped", "Leases of lost workers that this one took back", leases_reaped.clone());
+        Meters { registry, waited, ran, ended, published, leases_lost, leases_reaped }
+    }
+}
+
+impl Meters {
+    pub fn leased(&self, job: &Job, now: Timestamp) {
+        self.waited.get_or_create(&of(job)).observe(since(job.run_at, now));
+    }
+
+    /// `job` as the end of its attempt has left it.
+    pub fn ended(&self, job: &Job, now: Timestamp) {
+        if let Some(attempt) = job.attempts.last() {
+            self.ran.get_or_create(&of(job)).observe(since(attempt.started_at, now));
+        }
+        let code = job.error.as_ref().filter(|_| job.state != State::Succeeded).map_or("", |error| error.code.as_str());
+        self.ended.get_or_create(&Ended { queue: job.queue.clone(), state: job.state.as_str(), code }).inc();
+    }
+
+    pub fn published(&self, queue: &str, bytes: u64) {
+        self.published.get_or_create(&Queue { queue: queue.to_owned() }).inc_by(bytes);
+    }
+
+    pub fn lost_lease(&self) {
+        self.leases_lost.inc();
+    }
+
+    pub fn reaped(&self, leases: usize) {
+        self.leases_reaped.inc_by(leases as u64);
+    }
+}
+
+fn of(job: &Job) -> Queue {
+    Queue { queue: job.queue.clone() }
+}
+
+fn since(then: Timestamp, now: Timestamp) -> f64 {
+    now.duration_since(then).as_secs_f64().max(0.0)
+}
