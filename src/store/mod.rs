@@ -250,8 +250,20 @@ pub trait Jobs {
 /// The worker's side.
 #[async_trait::async_trait]
 pub trait Leases {
-    /// Takes up to `max` jobs that are due, best priority first, then oldest; each becomes `running` with its attempt counted up.
-    /// Jobs past `expires_at` are failed as `expired` on the way. A paused queue yields nothing.
+    /// Takes up to `max` jobs that are due: best priority first, then by turn, then by id; each becomes `running` with its attempt
+    /// counted up. Jobs past `expires_at` are failed as `expired` on the way. A paused queue yields nothing.
+    ///
+    /// *Turns* keep one site's thousand jobs from starving another's one (start-time fair queuing, by `fairness_key`; jobs without
+    /// one share one). They count for themselves among the jobs of one queue and priority, from 1:
+    /// - A queued job has no turn until it is *promoted*. `lease`, and [`Jobs::insert`] of a job that is due, begin by promoting
+    ///   what has become due (`run_at <= now`) in the queue, in order of `run_at`, then id; then what is inserted gets its turn, in
+    ///   the order of the list. At most 1,000 are promoted a call: while more are due, the next calls go on with them, and a job
+    ///   that is inserted meanwhile waits among them.
+    /// - Turn = max(highest turn leased, last turn given to this key) + 1. Jobs of one key are so taken in order of age, and a key
+    ///   that comes later stands where the line is now, not behind it.
+    /// - A job that leaves `queued` loses its turn; queued again, it is promoted anew.
+    /// - A key's last turn may be forgotten once it is not above the highest one leased, and is when
+    ///   [`Upkeep::purge_queue`] has emptied the queue.
     async fn lease(&self, request: LeaseRequest, now: Timestamp) -> Result<Vec<Record>>;
     /// Extends leases, stores progress and log, brings back cancel requests and changed limits.
     async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>>;

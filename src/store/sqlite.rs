@@ -6,6 +6,7 @@
 mod jobs;
 mod leases;
 mod tables;
+mod turns;
 mod upkeep;
 mod writer;
 
@@ -18,7 +19,8 @@ use writer::Writer;
 
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
-const SCHEMA_VERSION: i64 = 1;
+/// The schema by version: a new database gets all of it, an old one what it lacks.
+const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -104,15 +106,16 @@ impl Readers {
 
 fn migrate(connection: &Connection) -> Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
-    match version {
-        0 => connection
+    let newest = SCHEMA.len();
+    match usize::try_from(version).ok().and_then(|version| SCHEMA.get(version..)) {
+        None => Err(StoreError::Unavailable(format!("the database has schema {version}; this program knows {newest}"))),
+        Some([]) => Ok(()),
+        Some(lacking) => connection
             .execute_batch(&format!(
-                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
-                include_str!("schema.sql")
+                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {newest}; COMMIT;",
+                lacking.concat()
             ))
             .map_err(failed),
-        SCHEMA_VERSION => Ok(()),
-        newer => Err(StoreError::Unavailable(format!("the database has schema {newer}; this program knows {SCHEMA_VERSION}"))),
     }
 }
 

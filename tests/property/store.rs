@@ -7,10 +7,11 @@ use millrace::job::{CancelMode, JobId, Lease, State};
 use millrace::store::sqlite::SqliteStore;
 use millrace::store::{Jobs, Leases};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 enum Verb {
-    Insert { priority: u8 },
+    Insert { priority: u8, key: u8, delay: i64 },
     Lease { worker: usize },
     Finish { worker: usize, outcome: u8 },
     Release { worker: usize },
@@ -21,7 +22,8 @@ enum Verb {
 
 fn verb() -> impl Strategy<Value = Verb> {
     prop_oneof![
-        3 => (0u8..10).prop_map(|priority| Verb::Insert { priority }),
+        4 => (prop_oneof![Just(0u8), Just(5), Just(9)], 0u8..3, prop_oneof![3 => Just(0i64), 1 => 1i64..20])
+            .prop_map(|(priority, key, delay)| Verb::Insert { priority, key, delay }),
         4 => (0usize..2).prop_map(|worker| Verb::Lease { worker }),
         3 => (0usize..2, 0u8..3).prop_map(|(worker, outcome)| Verb::Finish { worker, outcome }),
         1 => (0usize..2).prop_map(|worker| Verb::Release { worker }),
@@ -37,11 +39,33 @@ struct Modelled {
     id: JobId,
     state: State,
     priority: u8,
+    /// 0: none.
+    key: u8,
     run_at: i64,
+    turn: Option<u64>,
     attempt: u32,
     lost: u32,
     until: i64,
     cancel: bool,
+}
+
+/// The turns of due jobs: the highest one leased by priority, the last one given by priority and key.
+#[derive(Default)]
+struct Turns {
+    leased: BTreeMap<u8, u64>,
+    given: BTreeMap<(u8, u8), u64>,
+}
+
+impl Turns {
+    fn promote(&mut self, jobs: &mut [Modelled], now: i64) {
+        let mut due: Vec<_> = jobs.iter_mut().filter(|j| j.state == State::Queued && j.turn.is_none() && j.run_at <= now).collect();
+        due.sort_by_key(|j| (j.run_at, j.id));
+        for job in due {
+            let last = self.given.entry((job.priority, job.key)).or_default();
+            *last = 1 + (*last).max(self.leased.get(&job.priority).copied().unwrap_or(0));
+            job.turn = Some(*last);
+        }
+    }
 }
 
 /// What a lease in a worker's hand is good for.
@@ -51,25 +75,37 @@ fn held(jobs: &mut [Modelled], lease: Lease) -> Option<&mut Modelled> {
 
 async fn play(verbs: Vec<Verb>) {
     let store = SqliteStore::in_memory().unwrap();
-    let (mut now, mut jobs): (i64, Vec<Modelled>) = (1000, Vec::new());
+    let (mut now, mut jobs, mut turns): (i64, Vec<Modelled>, Turns) = (1000, Vec::new(), Turns::default());
     // The last lease each worker got; it may be stale by now, and is used all the same.
     let mut hands: [Option<Lease>; 2] = [None, None];
     for verb in verbs {
         match verb {
-            Verb::Insert { priority } => {
+            Verb::Insert { priority, key, delay } => {
                 let mut new = new_job(now);
-                new.record.job.priority = priority;
+                (new.record.job.priority, new.record.job.run_at) = (priority, at(now + delay));
+                new.record.job.fairness_key = (key > 0).then(|| key.to_string());
+                // A delayed job disturbs nobody's turn.
+                if delay == 0 {
+                    turns.promote(&mut jobs, now);
+                }
                 let id = store_of(&store, new).await;
-                jobs.push(Modelled { id, state: State::Queued, priority, run_at: now, attempt: 0, lost: 0, until: 0, cancel: false });
+                let run_at = now + delay;
+                jobs.push(Modelled { id, state: State::Queued, priority, key, run_at, turn: None, attempt: 0, lost: 0, until: 0, cancel: false });
+                if delay == 0 {
+                    turns.promote(&mut jobs, now);
+                }
             }
             Verb::Lease { worker } => {
-                let due = (0..jobs.len()).filter(|i| jobs[*i].state == State::Queued && jobs[*i].run_at <= now);
-                let best = due.min_by_key(|i| (u8::MAX - jobs[*i].priority, jobs[*i].run_at, *i));
+                turns.promote(&mut jobs, now);
+                let due = (0..jobs.len()).filter(|i| jobs[*i].turn.is_some());
+                let best = due.min_by_key(|i| (u8::MAX - jobs[*i].priority, jobs[*i].turn, *i));
                 let leased = store.lease(lease_request(1, now + 30), at(now)).await.unwrap();
                 assert_eq!(leased.first().map(|r| r.job.id), best.map(|i| jobs[i].id));
                 if let Some(i) = best {
                     let job = &mut jobs[i];
                     (job.state, job.attempt, job.until) = (State::Running, job.attempt + 1, now + 30);
+                    let highest = turns.leased.entry(job.priority).or_default();
+                    *highest = (*highest).max(job.turn.take().unwrap());
                     hands[worker] = Some(Lease { job: job.id, attempt: job.attempt });
                 }
             }
@@ -104,7 +140,7 @@ async fn play(verbs: Vec<Verb>) {
                 let Some(job) = jobs.get_mut(pick) else { continue };
                 store.cancel(job.id, CancelMode::Soft, at(now)).await.unwrap();
                 match job.state {
-                    State::Queued => job.state = State::Cancelled,
+                    State::Queued => (job.state, job.turn) = (State::Cancelled, None),
                     State::Running => job.cancel = true,
                     _ => {}
                 }

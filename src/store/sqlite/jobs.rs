@@ -2,6 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, rows, state_number};
+use super::turns;
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition};
 use jiff::Timestamp;
@@ -120,7 +121,8 @@ pub fn insert(tx: &mut Tx<'_>, new: NewJob, now: Timestamp) -> Result<Inserted> 
             return Ok(Inserted::Existing(found.record.job));
         }
     }
-    tx.insert(&new.record)?;
+    let turn = turns::first(tx, &new.record.job, now)?;
+    tx.insert(&new.record, turn)?;
     let job = new.record.job;
     tx.notice(Notice::Ready(job.queue.clone()));
     tx.event("queued", job.id, &job.queue, serde_json::json!({"converter": job.converter}), now)?;

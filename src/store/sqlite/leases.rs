@@ -1,7 +1,8 @@
 //! The worker's verbs.
 
 use super::SqliteStore;
-use super::tables::{self, Found, Tx, one, parse};
+use super::tables::{self, Found, Tx, one, parse, rows};
+use super::turns;
 use crate::job::{Job, Lease, LogLine, Record};
 use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, Tuning, transition};
 use jiff::Timestamp;
@@ -77,20 +78,20 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
         return Ok(Vec::new());
     }
     expire(tx, Some(&request.queue), now)?;
-    let mut leased = Vec::new();
-    // One seek per priority keeps the cost flat however many jobs wait for a later `run_at`.
-    for priority in (0..=9).rev() {
-        let wanted = request.max.saturating_sub(leased.len());
-        if wanted == 0 {
-            break;
-        }
-        let sql = "SELECT seq, record FROM jobs WHERE state = 0 AND queue = ?1 AND priority = ?2 AND run_at <= ?3 ORDER BY run_at, seq LIMIT ?4";
-        for mut found in tx.select(sql, &[&request.queue, &priority, &now.as_millisecond(), &(wanted as i64)])? {
-            transition::tune(&mut found.record, &tuning);
-            let kind = transition::lease(&mut found.record, &request.worker, request.sandbox_level, now);
-            tx.transition(&found, Some(request.until), kind, now)?;
-            leased.push(found.record);
-        }
+    turns::promote(tx, &request.queue, now)?;
+    // Only due jobs have a turn: the cost is flat however many wait for a later `run_at`.
+    let sql = "SELECT seq, priority, turn FROM jobs WHERE state = 0 AND turn IS NOT NULL AND queue = ?1 AND (expires_at IS NULL OR expires_at >= ?2)
+               ORDER BY priority DESC, turn, id LIMIT ?3";
+    let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, u8>(1)?, r.get::<_, i64>(2)?));
+    let heads = rows(tx.connection, sql, &[&request.queue, &now.as_millisecond(), &(request.max as i64)], read)?;
+    let mut leased = Vec::with_capacity(heads.len());
+    for (seq, priority, turn) in heads {
+        let mut found = tx.row(seq)?;
+        transition::tune(&mut found.record, &tuning);
+        let kind = transition::lease(&mut found.record, &request.worker, request.sandbox_level, now);
+        tx.transition(&found, Some(request.until), kind, now)?;
+        turns::leased(tx, &request.queue, priority, turn)?;
+        leased.push(found.record);
     }
     Ok(leased)
 }

@@ -1,6 +1,6 @@
 //! Rows in and out: what the verbs share.
 
-use super::failed;
+use super::{failed, turns};
 use crate::job::{Event, JobId, LogLine, Record, State};
 use crate::store::{Notice, Result, StoreError};
 use jiff::Timestamp;
@@ -47,6 +47,11 @@ impl<'c> Tx<'c> {
         find(self.connection, id)
     }
 
+    pub fn row(&self, seq: i64) -> Result<Found> {
+        let found = self.select("SELECT seq, record FROM jobs WHERE seq = ?1", &[&seq])?;
+        found.into_iter().next().ok_or(StoreError::NotFound("job"))
+    }
+
     /// Records whose row numbers `sql` selects.
     pub fn select(&self, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Found>> {
         rows(self.connection, sql, params, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?
@@ -55,11 +60,12 @@ impl<'c> Tx<'c> {
             .collect()
     }
 
-    pub fn insert(&mut self, record: &Record) -> Result<()> {
+    /// Writes a new job with its turn, if it has one already.
+    pub fn insert(&mut self, record: &Record, turn: Option<i64>) -> Result<()> {
         let job = &record.job;
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -73,6 +79,8 @@ impl<'c> Tx<'c> {
                 job.unique_key,
                 record.upload,
                 record.borrowed(),
+                turns::key(job),
+                turn,
                 text(record)?,
             ],
         )?;
@@ -81,12 +89,12 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Writes a changed record back. `lease_until` is given when the change sets it.
+    /// Writes a changed record back. `lease_until` is given when the change sets it. Whatever leaves the line loses its turn.
     pub fn save(&mut self, found: &Found, lease_until: Option<Timestamp>) -> Result<()> {
         let (record, job) = (&found.record, &found.record.job);
         self.execute(
             "UPDATE jobs SET state = ?2, priority = ?3, run_at = ?4, attempt = ?5, lease_until = CASE WHEN ?2 = 1 THEN coalesce(?6, lease_until) END,
-             expires_at = ?7, finished_at = ?8, has_bytes = ?9, record = ?10 WHERE seq = ?1",
+             turn = CASE WHEN ?2 = 0 THEN turn END, expires_at = ?7, finished_at = ?8, has_bytes = ?9, record = ?10 WHERE seq = ?1",
             params![
                 found.seq,
                 state_number(job.state),

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Tx, documents, one, parse, rows, state_from, text, time};
-use super::{jobs, leases};
+use super::{jobs, leases, turns};
 use crate::job::{JobId, Lease, State, Upload};
 use crate::store::{Counts, NewJob, Notice, PurgePolicy, Purged, Result, Schedule, StoreError, Tuning, Upkeep, transition};
 use jiff::{SignedDuration, Timestamp};
@@ -34,13 +34,9 @@ impl Upkeep for SqliteStore {
             let waiting = rows(c, "SELECT queue FROM counts WHERE state = 0 AND n > 0", &[], |r| r.get::<_, String>(0))?;
             let mut since = BTreeMap::new();
             for queue in waiting {
-                // One look at the head of the index for each priority, whatever the depth.
-                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND queue = ?1 AND priority = ?2";
-                let mut heads = Vec::new();
-                for priority in 0..=9i64 {
-                    heads.extend(one(c, sql, &[&queue, &priority], |r| r.get::<_, Option<i64>>(0))?.flatten());
-                }
-                since.extend(heads.into_iter().min().map(|head| (queue, time(head))));
+                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND queue = ?1";
+                let head = one(c, sql, &[&queue], |r| r.get::<_, Option<i64>>(0))?.flatten();
+                since.extend(head.map(|head| (queue, time(head))));
             }
             Ok(since)
         })
@@ -95,6 +91,9 @@ impl Upkeep for SqliteStore {
                         if let Some(kind) = transition::cancel(&mut found.record, crate::job::CancelMode::Soft, now) {
                             tx.transition(&found, None, kind, now)?;
                         }
+                    }
+                    if n == 0 {
+                        turns::forget(tx, &queue)?;
                     }
                     Ok(n)
                 })
@@ -161,6 +160,7 @@ impl Upkeep for SqliteStore {
             purge_outputs(tx, &policy, &mut purged)?;
             purge_records(tx, &policy, &mut purged)?;
             purge_uploads(tx, policy.limit, now, &mut purged)?;
+            turns::forget_passed(tx)?;
             for (sql, kept) in [("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT), ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT)] {
                 let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
                 tx.execute(sql, [before.as_millisecond()])?;

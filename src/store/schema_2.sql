@@ -1,0 +1,15 @@
+-- Version 2: the order of a lease. Executed on top of schema.sql.
+ALTER TABLE jobs ADD COLUMN fairness_key TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN turn INTEGER;  -- given when a queued job is due; nothing else has one
+UPDATE jobs SET fairness_key = coalesce(json_extract(record, '$.job.fairness_key'), '');
+DROP INDEX jobs_ready;
+CREATE INDEX jobs_ready ON jobs (queue, priority DESC, turn, id) WHERE state = 0 AND turn IS NOT NULL;
+CREATE INDEX jobs_later ON jobs (queue, run_at, id) WHERE state = 0 AND turn IS NULL;
+CREATE INDEX jobs_age   ON jobs (queue, run_at) WHERE state = 0;
+
+-- The highest turn leased of a queue's jobs of one priority, and the last turn given to each fairness key among them.
+CREATE TABLE turns_leased (queue TEXT NOT NULL, priority INTEGER NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, priority)) WITHOUT ROWID;
+CREATE TABLE turns_given (
+  queue TEXT NOT NULL, priority INTEGER NOT NULL, fairness_key TEXT NOT NULL, turn INTEGER NOT NULL,
+  PRIMARY KEY (queue, priority, fairness_key)
+) WITHOUT ROWID;
