@@ -167,6 +167,10 @@ macro_rules! text_form {
 text_form!(Span, |n: u64| Span::parse(&n.to_string()), "a duration: 90s, 10m, 1h30m, 7d, or a number of seconds");
 text_form!(Size, |n: u64| Ok::<Size, String>(Size(n)), "a size: 512KiB, 200MB, 4GiB, or a number of bytes");
 
+mod rate;
+
+pub use rate::Rate;
+
 /// What one attempt may use. Times are budgets from the attempt's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]

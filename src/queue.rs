@@ -1,7 +1,7 @@
 //! What a queue is set to: read from `queues/*.toml`, the shipped files first, the site's on top.
 
 use crate::format::Format;
-use crate::limits::{Limits, Span};
+use crate::limits::{Limits, Rate, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub const CONCURRENCY_MAX: u32 = 1024;
 pub struct Settings {
     /// Slots, 0 to 1024.
     pub concurrency: u32,
+    /// Starts over all workers; none as shipped.
+    pub rate_limit: Option<Rate>,
     /// 1 to 100.
     pub max_attempts: u32,
     pub retry_delay: Span,
@@ -42,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             concurrency: 1,
+            rate_limit: None,
             max_attempts: 3,
             retry_delay: Span::from_secs(60),
             retry_delay_max: Span::from_secs(3600),
@@ -116,8 +119,8 @@ impl Queues {
 impl Queue {
     /// Limits stand beside the settings in the file; the keys tell which is which.
     fn read(table: toml::Table) -> Result<Queue, String> {
-        let own = toml::Table::try_from(Settings::default()).map_err(|e| e.to_string())?;
-        let (settings, limits): (toml::Table, toml::Table) = table.into_iter().partition(|(key, _)| own.contains_key(key));
+        let known = toml::Table::try_from(Limits::default()).map_err(|e| e.to_string())?;
+        let (limits, settings): (toml::Table, toml::Table) = table.into_iter().partition(|(key, _)| known.contains_key(key));
         let queue = Queue { settings: settings.try_into().map_err(message)?, limits: limits.try_into().map_err(message)? };
         queue.check()?;
         Ok(queue)
@@ -161,10 +164,10 @@ mod tests {
 
     #[test]
     fn a_site_replaces_single_keys() {
-        let queues = site("concurrency = 3\nmemory_max = \"4GiB\"\n[presets.tiny]\nto = \"mp4\"").unwrap();
+        let queues = site("concurrency = 3\nrate_limit = \"100/m\"\nmemory_max = \"4GiB\"\n[presets.tiny]\nto = \"mp4\"").unwrap();
         let video = queues.get("video").unwrap();
         assert_eq!((video.settings.concurrency, video.limits.memory_max), (3, crate::limits::Size::gib(4)));
-        assert_eq!(video.limits.soft_time_limit, Span::from_secs(600));
+        assert_eq!((video.limits.soft_time_limit, video.settings.rate_limit), (Span::from_secs(600), Rate::parse("100/m").ok()));
         assert!(video.settings.presets.contains_key("web-720p") && video.settings.presets.contains_key("tiny"));
     }
 
@@ -176,6 +179,7 @@ mod tests {
             ("soft_time_limit = \"20m\"", "soft_time_limit"),
             ("max_attempts = 0", "max_attempts"),
             ("hard_time_limit = \"soon\"", "soon"),
+            ("rate_limit = \"5/d\"", "5/d"),
             ("concurrency =", "video.toml"),
         ] {
             let error = site(text).unwrap_err();

@@ -21,10 +21,11 @@ enum Command {
     Show {
         name: String,
     },
-    /// Change settings at once, without a restart: concurrency, soft_time_limit, hard_time_limit, max_attempts, retry_delay.
+    /// Change settings at once, without a restart: concurrency, soft_time_limit, hard_time_limit, rate_limit, max_attempts,
+    /// retry_delay.
     Set {
         name: String,
-        /// As concurrency=2 or soft_time_limit=5m.
+        /// As concurrency=2, soft_time_limit=5m or rate_limit=100/m; rate_limit=none lifts it.
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> Exit {
 fn tuning(settings: &[String]) -> Result<Map<String, Value>, Trouble> {
     let pair = |setting: &String| {
         let (key, value) = setting.split_once('=').ok_or_else(|| Trouble::usage(format!("`{setting}`: write settings as KEY=VALUE")))?;
-        Ok((key.to_owned(), options::value(value)))
+        Ok((key.to_owned(), if value == "none" { Value::Null } else { options::value(value) }))
     };
     settings.iter().map(pair).collect()
 }
@@ -79,8 +80,11 @@ fn show(client: &Client, answer: &Value, queues: &[Value]) -> Result<Exit, Troub
         print(&format!("{answer}\n"));
         return Ok(Exit::Done);
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let mut table = Table::new(["QUEUE", "LINE", "SLOTS", "QUEUED", "RUNNING", "DONE", "FAILED", "SOFT", "HARD", "ATTEMPTS", "RETRY"]);
+    let text = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
+    let mut table = Table::new(["QUEUE", "LINE", "SLOTS", "QUEUED", "RUNNING", "DONE", "FAILED", "RATE", "SOFT", "HARD", "ATTEMPTS", "RETRY"]);
     for queue in queues {
         let jobs = |state: &str| queue["jobs"][state].as_u64().unwrap_or(0).to_string();
         table.row([
@@ -91,6 +95,7 @@ fn show(client: &Client, answer: &Value, queues: &[Value]) -> Result<Exit, Troub
             jobs("running"),
             jobs("succeeded"),
             jobs("failed"),
+            text(&queue["rate_limit"]),
             text(&queue["soft_time_limit"]),
             text(&queue["hard_time_limit"]),
             text(&queue["max_attempts"]),

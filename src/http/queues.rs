@@ -6,7 +6,7 @@ use super::problem::Problem;
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
 use crate::job::State as JobState;
-use crate::limits::{Limits, Span};
+use crate::limits::{Limits, Rate, Span};
 use crate::queue::CONCURRENCY_MAX;
 use crate::store::Tuning;
 use axum::Json;
@@ -25,6 +25,8 @@ pub struct QueueView {
     pub slots_free: u64,
     /// No new leases while true.
     pub paused: bool,
+    /// Starts over all workers.
+    pub rate_limit: Option<Rate>,
     pub soft_time_limit: Span,
     pub hard_time_limit: Span,
     pub max_attempts: u32,
@@ -158,6 +160,7 @@ pub async fn all(service: &Shared) -> Result<Vec<QueueView>, Problem> {
             slots_used: jobs.running,
             slots_free: u64::from(concurrency).saturating_sub(jobs.running),
             paused: tuning.paused.unwrap_or(false),
+            rate_limit: tuning.rate_limit.unwrap_or(queue.settings.rate_limit),
             soft_time_limit: tuning.soft_time_limit.unwrap_or(queue.limits.soft_time_limit),
             hard_time_limit: tuning.hard_time_limit.unwrap_or(queue.limits.hard_time_limit),
             max_attempts: tuning.max_attempts.unwrap_or(queue.settings.max_attempts),

@@ -12,7 +12,7 @@
 use crate::failure::Failure;
 use crate::format::Format;
 use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Media, Output, Record, State, Upload};
-use crate::limits::Span;
+use crate::limits::{Rate, Span};
 use crate::progress::Progress;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use utoipa::ToSchema;
 
 pub mod sqlite;
 pub mod transition;
+mod tuning;
+
+pub use tuning::Tuning;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -75,6 +78,8 @@ pub struct LeaseRequest {
     pub queue: String,
     pub worker: String,
     pub max: usize,
+    /// The limit in the queue's file; a live setting goes before it.
+    pub rate_limit: Option<Rate>,
     /// Until when the leases hold.
     pub until: Timestamp,
     pub sandbox_level: u8,
@@ -140,27 +145,6 @@ pub struct Filter {
     /// Newest first, below this one.
     pub before: Option<JobId>,
     pub limit: usize,
-}
-
-/// Live settings of a queue, on top of its file; null is the file's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tuning {
-    /// Slots, 0 to 1024.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub soft_time_limit: Option<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hard_time_limit: Option<Span>,
-    /// 1 to 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_delay: Option<Span>,
-    /// No new leases while true.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<bool>,
 }
 
 /// A named cron or interval that submits jobs.
@@ -264,7 +248,12 @@ pub trait Leases {
     /// - A job that leaves `queued` loses its turn; queued again, it is promoted anew.
     /// - A key's last turn may be forgotten once it is not above the highest one leased, and is when
     ///   [`Upkeep::purge_queue`] has emptied the queue.
+    ///
+    /// Under a rate limit no more are taken than [`Rate::allows`]; what is taken, and nothing else, moves the queue's last start
+    /// to [`Rate::last`]. It is one time for all workers, which outlives a change of the rate and a time without one.
     async fn lease(&self, request: LeaseRequest, now: Timestamp) -> Result<Vec<Record>>;
+    /// When the rate limit lets the queue's next job start, if that is after `now`. `rate_limit` is the file's, as in a lease.
+    async fn next_start(&self, queue: &str, rate_limit: Option<Rate>, now: Timestamp) -> Result<Option<Timestamp>>;
     /// Extends leases, stores progress and log, brings back cancel requests and changed limits.
     async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>>;
     /// Records outputs that are ready while the job still runs.

@@ -1,4 +1,4 @@
--- Version 2: the order of a lease. Executed on top of schema.sql.
+-- Version 2: the order and the rate of leases. Executed on top of schema.sql.
 ALTER TABLE jobs ADD COLUMN fairness_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN turn INTEGER;  -- given when a queued job is due; nothing else has one
 UPDATE jobs SET fairness_key = coalesce(json_extract(record, '$.job.fairness_key'), '');
@@ -13,3 +13,6 @@ CREATE TABLE turns_given (
   queue TEXT NOT NULL, priority INTEGER NOT NULL, fairness_key TEXT NOT NULL, turn INTEGER NOT NULL,
   PRIMARY KEY (queue, priority, fairness_key)
 ) WITHOUT ROWID;
+
+-- When a job of a rate-limited queue last started; microseconds since 1970.
+CREATE TABLE starts (queue TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;

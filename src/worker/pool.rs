@@ -2,6 +2,7 @@
 
 use super::running::Running;
 use super::{Engine, LEASE, TICK, attempt};
+use crate::limits::Rate;
 use crate::queue::Queue;
 use crate::store::{LeaseRequest, Notice, Tuning};
 use jiff::Timestamp;
@@ -32,9 +33,10 @@ impl Pool {
         let mut tick = tokio::time::interval(TICK);
         let mut slots = JoinSet::new();
         loop {
-            self.fill(&mut slots).await;
+            let next_start = self.fill(&mut slots).await;
             tokio::select! {
                 _ = self.drain.cancelled() => break,
+                () = self.engine.clock.sleep_until(next_start.unwrap_or(Timestamp::MAX)), if next_start.is_some() => {}
                 _ = tick.tick() => self.read_tuning().await,
                 Some(_) = slots.join_next(), if !slots.is_empty() => {}
                 () = relevant(&mut notices, &self.name) => self.read_tuning().await,
@@ -43,28 +45,39 @@ impl Pool {
         while slots.join_next().await.is_some() {}
     }
 
-    async fn fill(&self, slots: &mut JoinSet<()>) {
+    /// Leases for the free slots. Returns when the rate limit lets more start, if it is what holds them back.
+    async fn fill(&self, slots: &mut JoinSet<()>) -> Option<Timestamp> {
         let concurrency = self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency) as usize;
         let free = concurrency.saturating_sub(slots.len());
         if free == 0 || self.tuning.paused == Some(true) {
-            return;
+            return None;
         }
         let now = self.engine.clock.now();
         let request = LeaseRequest {
             queue: self.name.clone(),
             worker: self.engine.name.clone(),
             max: free,
+            rate_limit: self.queue.settings.rate_limit,
             until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
             sandbox_level: self.engine.sandbox_level,
         };
-        match self.engine.store.lease(request, now).await {
-            Ok(records) => {
-                for record in records {
-                    slots.spawn(attempt::run(self.engine.clone(), self.running.clone(), self.queue.clone(), record));
-                }
-            }
-            Err(error) => tracing::warn!(queue = self.name, %error, "no lease could be taken"),
+        let records = self.engine.store.lease(request, now).await.unwrap_or_else(|error| {
+            tracing::warn!(queue = self.name, %error, "no lease could be taken");
+            Vec::new()
+        });
+        let held_back = records.len() < free && self.rate_limit().is_some();
+        for record in records {
+            slots.spawn(attempt::run(self.engine.clone(), self.running.clone(), self.queue.clone(), record));
         }
+        match held_back {
+            // An error costs one tick.
+            true => self.engine.store.next_start(&self.name, self.queue.settings.rate_limit, now).await.ok().flatten(),
+            false => None,
+        }
+    }
+
+    fn rate_limit(&self) -> Option<Rate> {
+        self.tuning.rate_limit.unwrap_or(self.queue.settings.rate_limit)
     }
 
     async fn read_tuning(&mut self) {

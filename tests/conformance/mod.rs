@@ -2,6 +2,7 @@
 
 mod blobs;
 mod order;
+mod rates;
 mod store;
 
 use millrace::blobs::Blobs;

@@ -99,7 +99,7 @@ impl House {
             }
             Verb::Start => {
                 let until = Timestamp::MAX;
-                let request = LeaseRequest { queue: "archive".into(), worker: "w".into(), max: 1, until, sandbox_level: 3 };
+                let request = LeaseRequest { queue: "archive".into(), worker: "w".into(), max: 1, rate_limit: None, until, sandbox_level: 3 };
                 for record in self.store.lease(request, self.now).await.unwrap() {
                     let lease = Lease { job: record.job.id, attempt: record.job.attempt };
                     self.running.insert(lease.job, (lease, self.intake.staging.for_attempt(lease).unwrap()));

@@ -143,6 +143,9 @@ async fn queues_are_set_paused_and_purged() {
     assert!(table.starts_with("QUEUE") && table.lines().count() == 8 && table.contains("document"), "{table}");
     let set = client.json(&["queues", "set", "image", "concurrency=2", "soft_time_limit=5m"]).await;
     assert_eq!((&set["concurrency"], &set["soft_time_limit"]), (&json!(2), &json!("5m")));
+    assert_eq!(client.json(&["queues", "set", "image", "rate_limit=100/m"]).await["rate_limit"], "100/m");
+    assert!(client.ok(&["queues", "list"]).await.contains("100/m"));
+    assert_eq!(client.json(&["queues", "set", "image", "rate_limit=none"]).await["rate_limit"], Value::Null);
     assert!(client.ok(&["queues", "pause", "image"]).await.contains("paused"));
     let id = client.ok(&["submit", &good("image/png"), "--to", "webp"]).await.trim().to_owned();
     assert!(client.ok(&["queues", "purge", "image"]).await.starts_with("1 job"));

@@ -30,7 +30,7 @@ pub async fn store_of(store: &SqliteStore, job: NewJob) -> JobId {
 }
 
 pub fn lease_request(max: usize, until: i64) -> LeaseRequest {
-    LeaseRequest { queue: "image".into(), worker: "w".into(), max, until: at(until), sandbox_level: 3 }
+    LeaseRequest { queue: "image".into(), worker: "w".into(), max, rate_limit: None, until: at(until), sandbox_level: 3 }
 }
 
 pub fn finish(lease: Lease, failure: Option<Failure>, retry_at: Option<Timestamp>) -> Finish {

@@ -4,8 +4,10 @@ use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, parse, rows};
 use super::turns;
 use crate::job::{Job, Lease, LogLine, Record};
+use crate::limits::Rate;
 use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, Tuning, transition};
 use jiff::Timestamp;
+use rusqlite::{Connection, params};
 
 type Fenced<T> = std::result::Result<T, LeaseLost>;
 
@@ -13,6 +15,15 @@ type Fenced<T> = std::result::Result<T, LeaseLost>;
 impl Leases for SqliteStore {
     async fn lease(&self, request: LeaseRequest, now: Timestamp) -> Result<Vec<Record>> {
         self.write(move |tx| lease(tx, &request, now)).await
+    }
+
+    async fn next_start(&self, queue: &str, rate_limit: Option<Rate>, now: Timestamp) -> Result<Option<Timestamp>> {
+        let queue = queue.to_owned();
+        self.read(move |c| {
+            let Some(rate) = tuning(c, &queue)?.rate_limit.unwrap_or(rate_limit) else { return Ok(None) };
+            Ok(Some(rate.opens(last_start(c, &queue)?)).filter(|opens| *opens > now))
+        })
+        .await
     }
 
     async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>> {
@@ -73,17 +84,19 @@ impl Leases for SqliteStore {
 }
 
 fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<Record>> {
-    let tuning = tuning(tx, &request.queue)?;
+    let tuning = tuning(tx.connection, &request.queue)?;
     if tuning.paused == Some(true) {
         return Ok(Vec::new());
     }
     expire(tx, Some(&request.queue), now)?;
     turns::promote(tx, &request.queue, now)?;
+    let (rate, last) = (tuning.rate_limit.unwrap_or(request.rate_limit), last_start(tx.connection, &request.queue)?);
+    let max = rate.map_or(request.max, |rate| rate.allows(last, now, request.max));
     // Only due jobs have a turn: the cost is flat however many wait for a later `run_at`.
     let sql = "SELECT seq, priority, turn FROM jobs WHERE state = 0 AND turn IS NOT NULL AND queue = ?1 AND (expires_at IS NULL OR expires_at >= ?2)
                ORDER BY priority DESC, turn, id LIMIT ?3";
     let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, u8>(1)?, r.get::<_, i64>(2)?));
-    let heads = rows(tx.connection, sql, &[&request.queue, &now.as_millisecond(), &(request.max as i64)], read)?;
+    let heads = rows(tx.connection, sql, &[&request.queue, &now.as_millisecond(), &(max as i64)], read)?;
     let mut leased = Vec::with_capacity(heads.len());
     for (seq, priority, turn) in heads {
         let mut found = tx.row(seq)?;
@@ -92,6 +105,10 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
         tx.transition(&found, Some(request.until), kind, now)?;
         turns::leased(tx, &request.queue, priority, turn)?;
         leased.push(found.record);
+    }
+    if let Some(rate) = rate.filter(|_| !leased.is_empty()) {
+        let last = rate.last(last, now, leased.len());
+        tx.execute("INSERT OR REPLACE INTO starts VALUES (?1, ?2)", params![request.queue, last.as_microsecond()])?;
     }
     Ok(leased)
 }
@@ -134,12 +151,18 @@ fn expire(tx: &mut Tx<'_>, queue: Option<&str>, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-pub fn tuning(tx: &Tx<'_>, queue: &str) -> Result<Tuning> {
-    let row = one(tx.connection, "SELECT tuning FROM tunings WHERE queue = ?1", &[&queue], |r| r.get::<_, String>(0))?;
+/// When a job of this rate-limited queue last started; long ago if none has.
+fn last_start(connection: &Connection, queue: &str) -> Result<Timestamp> {
+    let at = one(connection, "SELECT at FROM starts WHERE queue = ?1", &[&queue], |r| r.get::<_, i64>(0))?;
+    Ok(at.and_then(|at| Timestamp::from_microsecond(at).ok()).unwrap_or(Timestamp::MIN))
+}
+
+pub fn tuning(connection: &Connection, queue: &str) -> Result<Tuning> {
+    let row = one(connection, "SELECT tuning FROM tunings WHERE queue = ?1", &[&queue], |r| r.get::<_, String>(0))?;
     row.map_or_else(|| Ok(Tuning::default()), |text| parse(&text))
 }
 
-pub fn is_live(connection: &rusqlite::Connection, lease: Lease) -> Result<bool> {
+pub fn is_live(connection: &Connection, lease: Lease) -> Result<bool> {
     match tables::find(connection, lease.job) {
         Ok(found) => Ok(transition::is_held(&found.record, lease)),
         Err(crate::store::StoreError::NotFound(_)) => Ok(false),

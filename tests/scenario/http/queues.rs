@@ -44,6 +44,29 @@ async fn a_changed_setting_takes_effect_at_once_and_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_spreads_starts_until_it_is_lifted() {
+    let server = Server::start(Config::default().queue("archive", "concurrency = 4\nrate_limit = \"60/m\"")).await;
+    assert_eq!(server.json("/v1/queues/archive").await["rate_limit"], "60/m");
+    let submit = || server.submit("a.txt", "hello", json!({"to": "noop"}));
+    let mut starts = Vec::new();
+    for id in [submit().await, submit().await, submit().await] {
+        starts.push(text_of(&server.ended(&id).await, "started_at").parse::<jiff::Timestamp>().unwrap());
+    }
+    starts.sort();
+    assert!(starts.windows(2).all(|pair| pair[1].duration_since(pair[0]).as_millis() >= 999), "{starts:?}");
+    let lifted: Value = server.send(Method::PATCH, "/v1/queues/archive", &json!({"rate_limit": null})).await.json().await.unwrap();
+    assert_eq!(lifted["rate_limit"], Value::Null);
+    let limited: Value = server.send(Method::PATCH, "/v1/queues/archive", &json!({"rate_limit": "1/h"})).await.json().await.unwrap();
+    assert_eq!((&limited["rate_limit"], &limited["concurrency"]), (&json!("1/h"), &json!(4)));
+    let held = submit().await;
+    let other: Value = server.send(Method::PATCH, "/v1/queues/archive", &json!({"concurrency": 3})).await.json().await.unwrap();
+    assert_eq!((&other["rate_limit"], &server.json(&format!("/v1/jobs/{held}")).await["state"]), (&json!("1/h"), &json!("queued")));
+    server.send(Method::PATCH, "/v1/queues/archive", &json!({"rate_limit": null})).await;
+    assert_eq!(server.ended(&held).await["state"], "succeeded");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn schedules_are_put_run_and_deleted() {
     let mut server = Server::start(Config::default().variable("TIME_ZONE", "Europe/Berlin")).await;
     let names = |list: &Value| list.as_array().unwrap().iter().map(|s| text_of(s, "name")).collect::<Vec<_>>();
