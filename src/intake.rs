@@ -85,7 +85,14 @@ impl Intake {
     pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
         let idempotency = idempotency_key.map(|key| (key, request.digest()));
         let record = self.plan(request, now).await?;
-        let inserted = self.store.insert(vec![NewJob { record, idempotency }], now).await.map_err(store)?;
+        let after = record.job.after.clone();
+        let inserted = self.store.insert(vec![NewJob { record, idempotency }], now).await.map_err(|error| match error {
+            StoreError::UnknownDependency(id) => {
+                let n = after.iter().position(|a| *a == id).unwrap_or(0);
+                store(error).field(format!("after[{n}]"))
+            }
+            error => store(error),
+        })?;
         inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
     }
 
@@ -116,6 +123,7 @@ impl Intake {
         job.on_partial = request.on_partial;
         job.run_at = request.run_at.unwrap_or(now);
         job.expires_at = request.expires_at;
+        job.after = request.after;
         (job.webhook, job.notify_email) = (request.webhook, request.notify_email);
         (job.context, job.metadata) = (request.context, request.metadata);
         (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
@@ -239,6 +247,7 @@ fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {
         metadata: Map::new(),
         pipeline: None,
         after: Vec::new(),
+        waiting_on: Vec::new(),
         unique_key: None,
         fairness_key: None,
     }
@@ -310,6 +319,9 @@ pub fn store(error: StoreError) -> Refusal {
     match error {
         StoreError::NotFound(what) => Refusal::new(RefusalKind::NotFound, format!("There is no such {what}.")),
         StoreError::WrongState(state) => Refusal::new(RefusalKind::Conflict, format!("The job is {}.", state.as_str())).given(state.as_str()),
+        StoreError::UnknownDependency(id) => {
+            Refusal::new(RefusalKind::InvalidRequest, format!("There is no job {id} to wait for.")).field("after").given(id)
+        }
         StoreError::IdempotencyMismatch => Refusal::new(RefusalKind::IdempotencyMismatch, "This Idempotency-Key was used for another request."),
         StoreError::Full => Refusal::new(RefusalKind::InsufficientStorage, "The server's storage is full; try again later."),
         StoreError::Unavailable(cause) => {

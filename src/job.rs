@@ -296,7 +296,11 @@ pub struct Job {
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
     pub pipeline: Option<String>,
+    /// Jobs that must succeed before this one starts.
     pub after: Vec<JobId>,
+    /// Those of `after` that have not succeeded yet.
+    #[serde(default)]
+    pub waiting_on: Vec<JobId>,
     pub unique_key: Option<String>,
     pub fairness_key: Option<String>,
 }

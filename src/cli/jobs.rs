@@ -154,6 +154,9 @@ fn describe(job: &Job) -> String {
         lines.push(("input", format!("{} ({}, {})", input.name, input.format, Size(input.size_bytes))));
     }
     lines.push(("queue", format!("{}, priority {}, {}", job.queue, job.priority, job.converter)));
+    if job.state == State::Queued && !job.waiting_on.is_empty() {
+        lines.push(("waits for", job.waiting_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    }
     lines.push(("limits", format!("{} soft, {} hard, {} of {} failures", job.soft_time_limit, job.hard_time_limit, job.failures, job.max_attempts)));
     lines.push(("created", format!("{} ({} ago)", job.created_at, ago(job.created_at, now))));
     lines.extend(took(job, now).map(|took| ("took", took)));

@@ -31,6 +31,9 @@ pub struct Args {
     /// 9 is taken first.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: Option<u8>,
+    /// A job that must succeed first. May be repeated.
+    #[arg(long, value_name = "ID")]
+    after: Vec<String>,
     #[arg(long)]
     soft_limit: Option<Span>,
     #[arg(long)]
@@ -88,6 +91,7 @@ fn request(args: &Args) -> Result<Map<String, Value>, Trouble> {
     set("options", Some(options::nested(&args.options).map_err(Trouble::usage)?).filter(|o| !o.is_null()));
     set("queue", args.queue.as_ref().map(|q| json!(q)));
     set("priority", args.priority.map(|p| json!(p)));
+    set("after", Some(json!(args.after)).filter(|_| !args.after.is_empty()));
     set("soft_time_limit", args.soft_limit.map(|s| json!(s)));
     set("hard_time_limit", args.hard_limit.map(|s| json!(s)));
     Ok(fields)

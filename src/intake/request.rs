@@ -120,6 +120,9 @@ pub struct Request {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+    /// Jobs that must succeed before this one starts; if one does not, neither does this one (`dependency_failed`). At most 100.
+    #[serde(default)]
+    pub after: Vec<JobId>,
     /// At most one job with this key is queued or running.
     #[serde(default)]
     pub unique_key: Option<String>,
@@ -129,6 +132,7 @@ pub struct Request {
 
 const OBJECT_MAX_BYTES: usize = 16 * 1024;
 const OUTPUTS_MAX: usize = 32;
+const AFTER_MAX: usize = 100;
 const KEY_MAX_CHARS: usize = 200;
 
 impl Request {
@@ -154,6 +158,7 @@ impl Request {
             notify_email: None,
             context: Map::new(),
             metadata: Map::new(),
+            after: Vec::new(),
             unique_key: None,
             fairness_key: None,
         }
@@ -186,6 +191,9 @@ impl Request {
         }
         if self.outputs.len() > OUTPUTS_MAX {
             return refuse("outputs", self.outputs.len().to_string(), "at most 32 outputs");
+        }
+        if self.after.len() > AFTER_MAX {
+            return refuse("after", self.after.len().to_string(), "at most 100 jobs");
         }
         if !self.outputs.is_empty() && (self.to.is_some() || self.preset.is_some() || !self.options.is_null()) {
             return refuse("outputs", "outputs and to, preset or options".into(), "given alone: each output has its own to, preset and options");

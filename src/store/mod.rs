@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The transition is not possible from this state.
     #[error("the job is {}", .0.as_str())]
     WrongState(State),
+    /// A job is to wait for one that is not there.
+    #[error("there is no job {0} to wait for")]
+    UnknownDependency(JobId),
     /// The same idempotency key came with another request.
     #[error("the idempotency key was used for another request")]
     IdempotencyMismatch,
@@ -211,13 +214,26 @@ impl<T: Jobs + Leases + Upkeep + Send + Sync> Store for T {}
 #[async_trait::async_trait]
 pub trait Jobs {
     /// Inserts jobs as `queued`, all or none. A known idempotency key or live unique key yields the existing job.
+    ///
+    /// A job whose `after` names others (of before, or further up in the same list; [`StoreError::UnknownDependency`] else) waits
+    /// for them. It is `queued`, with `waiting_on` set to those that have not succeeded, and is not due while there are any:
+    /// - One succeeds: it leaves `waiting_on`; with the last one `run_at` becomes that moment, unless it is later, and
+    ///   [`Notice::Ready`] tells.
+    /// - One fails, is cancelled or expires: the job fails as `dependency_failed` without an attempt, and those that wait for it
+    ///   in turn. `waiting_on` stays as it was.
+    /// - One that has ended before counts at once: the job is due, or fails when it is inserted or retried.
+    ///
+    /// All this happens in the transaction that ends the other job, for up to 1,000 jobs; further ones are told, at the same
+    /// moment as to their record, by the next [`Leases::reap`]s, 1,000 each. That holds whether or not the record of the ended
+    /// job is still there.
     async fn insert(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Inserted>>;
     async fn get(&self, id: JobId) -> Result<Record>;
     /// Newest first.
     async fn list(&self, filter: Filter) -> Result<Vec<Job>>;
     /// A queued job is cancelled at once; a running one is asked (`kill` outranks `soft`); an ended one is left as it is.
     async fn cancel(&self, id: JobId, mode: CancelMode, now: Timestamp) -> Result<Job>;
-    /// Queues a failed or cancelled job again, with its failures and recoveries forgotten; outputs already done are kept.
+    /// Queues a failed or cancelled job again, with its failures and recoveries forgotten; outputs already done are kept. It
+    /// waits for what is left in `waiting_on`, as if it were inserted now ([`StoreError::UnknownDependency`] when a record is gone).
     async fn retry(&self, id: JobId, now: Timestamp) -> Result<Job>;
     /// Removes an ended job; returns the blobs that nobody needs any more.
     async fn remove(&self, id: JobId) -> Result<Vec<String>>;
@@ -271,7 +287,7 @@ pub trait Leases {
 #[async_trait::async_trait]
 pub trait Upkeep {
     async fn counts(&self) -> Result<Counts>;
-    /// By queue, when the queued job that comes due first did so, or will.
+    /// By queue, when the queued job that comes due first did so, or will. One that waits for others does not count.
     async fn due_since(&self) -> Result<BTreeMap<String, Timestamp>>;
     /// Live settings by queue.
     async fn tunings(&self) -> Result<BTreeMap<String, Tuning>>;

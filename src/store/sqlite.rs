@@ -8,6 +8,7 @@ mod leases;
 mod tables;
 mod turns;
 mod upkeep;
+mod waits;
 mod writer;
 
 use super::{Result, StoreError};
@@ -62,7 +63,15 @@ impl SqliteStore {
     }
 
     async fn write<T: Send + 'static>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static) -> Result<T> {
-        self.writer.write(work).await
+        // Whatever ends a job tells those that wait for it, in the same transaction.
+        let told = move |tx: &mut Tx<'_>| {
+            let result = work(tx)?;
+            if tx.ends {
+                waits::tell(tx)?;
+            }
+            Ok(result)
+        };
+        self.writer.write(told).await
     }
 
     /// Runs a query that changes nothing.

@@ -2,7 +2,7 @@
 
 use super::{Finish, OutputDone, Renewal, Tuning};
 use crate::failure::{Code, Failure};
-use crate::job::{Attempt, CancelMode, ItemError, Lease, Media, Record, State, Stats};
+use crate::job::{Attempt, CancelMode, ItemError, JobId, Lease, Media, Record, State, Stats};
 use crate::progress::Progress;
 use jiff::Timestamp;
 
@@ -139,6 +139,25 @@ pub fn expire(record: &mut Record, now: Timestamp) -> Kind {
     let job = &mut record.job;
     job.state = State::Failed;
     job.error = Some(Failure { attempt: job.attempt, ..Failure::new(Code::Expired, "The job was not started before its expires_at.") });
+    end(record, now)
+}
+
+/// A job this one waits for has succeeded; with the last one it is due.
+pub fn dependency_succeeded(record: &mut Record, dependency: JobId, now: Timestamp) {
+    let job = &mut record.job;
+    job.waiting_on.retain(|id| *id != dependency);
+    if job.waiting_on.is_empty() {
+        job.run_at = job.run_at.max(now);
+    }
+}
+
+/// `queued -> failed` because a job this one waits for has ended as `state`.
+pub fn dependency_failed(record: &mut Record, dependency: JobId, state: State, now: Timestamp) -> Kind {
+    let job = &mut record.job;
+    let how = if state == State::Cancelled { "was cancelled" } else { "failed" };
+    let failure = Failure::new(Code::DependencyFailed, format!("The job {dependency}, which this one waits for, {how}."));
+    job.state = State::Failed;
+    job.error = Some(Failure { attempt: job.attempt, ..failure });
     end(record, now)
 }
 

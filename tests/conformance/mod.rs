@@ -1,6 +1,7 @@
 //! One suite for every keeper of a port: stores (SQLite in memory and on file) and blobs (a local folder).
 
 mod blobs;
+mod dependencies;
 mod order;
 mod rates;
 mod store;

@@ -76,6 +76,12 @@ async fn a_file_is_submitted_waited_for_and_downloaded() {
     let shown = client.ok(&["jobs", "show", &id]).await;
     assert!(shown.contains("state     succeeded") && shown.contains("readme.txt") && shown.contains("ATTEMPT"), "{shown}");
     assert!(!client.ok(&["jobs", "log", &id]).await.is_empty());
+    client.ok(&["queues", "pause", "archive"]).await;
+    let first = client.ok(&["submit", &good("archive/zip"), "--to", "json"]).await.trim().to_owned();
+    let after = client.ok(&["submit", &good("archive/zip"), "--to", "json", "--after", &first]).await.trim().to_owned();
+    assert!(client.ok(&["jobs", "show", &after]).await.contains(&format!("waits for {first}")));
+    client.ok(&["queues", "resume", "archive"]).await;
+    client.ok(&["jobs", "watch", &after]).await;
     let table = client.ok(&["jobs", "list", "--queue", "image"]).await;
     assert!(table.starts_with("ID  ") && table.contains("jpeg > webp") && !table.contains('\x1b') && table.lines().count() == 2, "{table}");
     assert_eq!(client.json(&["jobs", "list", "--state", "succeeded", "--limit", "1"]).await["jobs"].as_array().unwrap().len(), 1);

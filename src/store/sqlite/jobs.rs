@@ -2,11 +2,12 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, rows, state_number};
-use super::turns;
+use super::{turns, waits};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition};
 use jiff::Timestamp;
 use rusqlite::{Connection, ToSql, params};
+use std::collections::BTreeSet;
 use tokio::sync::broadcast;
 
 #[async_trait::async_trait]
@@ -47,8 +48,10 @@ impl Jobs for SqliteStore {
             if !transition::can_retry(&found.record) {
                 return Err(StoreError::WrongState(found.record.job.state));
             }
+            let failed = waits::look(tx, &mut found.record)?;
             let kind = transition::retry(&mut found.record, now);
             tx.transition(&found, None, kind, now)?;
+            waits::begin(tx, &mut found, failed, now)?;
             Ok(found.record.job)
         })
         .await
@@ -121,12 +124,21 @@ pub fn insert(tx: &mut Tx<'_>, new: NewJob, now: Timestamp) -> Result<Inserted> 
             return Ok(Inserted::Existing(found.record.job));
         }
     }
-    let turn = turns::first(tx, &new.record.job, now)?;
-    tx.insert(&new.record, turn)?;
-    let job = new.record.job;
+    let mut record = new.record;
+    record.job.waiting_on = distinct(&record.job.after);
+    let failed = waits::look(tx, &mut record)?;
+    let turn = turns::first(tx, &record.job, now)?;
+    let mut found = tx.insert(record, turn)?;
+    let job = &found.record.job;
     tx.notice(Notice::Ready(job.queue.clone()));
     tx.event("queued", job.id, &job.queue, serde_json::json!({"converter": job.converter}), now)?;
-    Ok(Inserted::New(job))
+    waits::begin(tx, &mut found, failed, now)?;
+    Ok(Inserted::New(found.record.job))
+}
+
+fn distinct(ids: &[JobId]) -> Vec<JobId> {
+    let mut seen = BTreeSet::new();
+    ids.iter().copied().filter(|id| seen.insert(*id)).collect()
 }
 
 /// Those of an ended job's blobs that no waiting or running job reads; the orphan search finds the others later.

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, parse, rows};
-use super::turns;
+use super::{turns, waits};
 use crate::job::{Job, Lease, LogLine, Record};
 use crate::limits::Rate;
 use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, Tuning, transition};
@@ -69,6 +69,7 @@ impl Leases for SqliteStore {
 
     async fn reap(&self, limit: Timestamp, now: Timestamp) -> Result<Vec<Lease>> {
         self.write(move |tx| {
+            waits::tell(tx)?;
             expire(tx, None, now)?;
             let lost = tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND lease_until < ?1 LIMIT 100", &[&limit.as_millisecond()])?;
             let mut leases = Vec::with_capacity(lost.len());

@@ -1,6 +1,6 @@
 //! Rows in and out: what the verbs share.
 
-use super::{failed, turns};
+use super::{failed, turns, waits};
 use crate::job::{Event, JobId, LogLine, Record, State};
 use crate::store::{Notice, Result, StoreError};
 use jiff::Timestamp;
@@ -16,6 +16,8 @@ const LOG_LINES_MAX: i64 = 2000;
 pub struct Tx<'c> {
     pub connection: &'c Connection,
     notices: Vec<Notice>,
+    /// A job has ended that others wait for.
+    pub ends: bool,
 }
 
 /// A job's row number and record.
@@ -26,7 +28,7 @@ pub struct Found {
 
 impl<'c> Tx<'c> {
     pub fn new(connection: &'c Connection) -> Self {
-        Tx { connection, notices: Vec::new() }
+        Tx { connection, notices: Vec::new(), ends: false }
     }
 
     pub fn into_notices(self) -> Vec<Notice> {
@@ -61,11 +63,11 @@ impl<'c> Tx<'c> {
     }
 
     /// Writes a new job with its turn, if it has one already.
-    pub fn insert(&mut self, record: &Record, turn: Option<i64>) -> Result<()> {
+    pub fn insert(&mut self, record: Record, turn: Option<i64>) -> Result<Found> {
         let job = &record.job;
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -81,12 +83,13 @@ impl<'c> Tx<'c> {
                 record.borrowed(),
                 turns::key(job),
                 turn,
-                text(record)?,
+                !job.waiting_on.is_empty(),
+                text(&record)?,
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
-        self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![seq, words(record)])?;
-        Ok(())
+        self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![seq, words(&record)])?;
+        Ok(Found { seq, record })
     }
 
     /// Writes a changed record back. `lease_until` is given when the change sets it. Whatever leaves the line loses its turn.
@@ -94,7 +97,7 @@ impl<'c> Tx<'c> {
         let (record, job) = (&found.record, &found.record.job);
         self.execute(
             "UPDATE jobs SET state = ?2, priority = ?3, run_at = ?4, attempt = ?5, lease_until = CASE WHEN ?2 = 1 THEN coalesce(?6, lease_until) END,
-             turn = CASE WHEN ?2 = 0 THEN turn END, expires_at = ?7, finished_at = ?8, has_bytes = ?9, record = ?10 WHERE seq = ?1",
+             turn = CASE WHEN ?2 = 0 THEN turn END, expires_at = ?7, finished_at = ?8, has_bytes = ?9, waiting = ?10, record = ?11 WHERE seq = ?1",
             params![
                 found.seq,
                 state_number(job.state),
@@ -105,6 +108,7 @@ impl<'c> Tx<'c> {
                 job.expires_at.map(Timestamp::as_millisecond),
                 job.finished_at.map(Timestamp::as_millisecond),
                 !record.artifacts.is_empty(),
+                !job.waiting_on.is_empty(),
                 text(record)?,
             ],
         )?;
@@ -116,6 +120,9 @@ impl<'c> Tx<'c> {
     pub fn transition(&mut self, found: &Found, lease_until: Option<Timestamp>, kind: &str, now: Timestamp) -> Result<()> {
         self.save(found, lease_until)?;
         let job = &found.record.job;
+        if job.state.is_terminal() {
+            waits::ended(self, found, now)?;
+        }
         if let Some(error) = job.error.as_ref().filter(|_| job.state.is_terminal()) {
             self.execute("DELETE FROM job_text WHERE rowid = ?1", [found.seq])?;
             self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![found.seq, words(&found.record)])?;

@@ -11,7 +11,7 @@ const PROMOTED_MAX: i64 = 1000;
 
 /// Gives every queued job that has become due its turn, in order of `run_at`, then id. True: none is left over.
 pub fn promote(tx: &Tx<'_>, queue: &str, now: Timestamp) -> Result<bool> {
-    let sql = "SELECT seq, priority, fairness_key FROM jobs WHERE state = 0 AND turn IS NULL AND queue = ?1 AND run_at <= ?2 ORDER BY run_at, id LIMIT ?3";
+    let sql = "SELECT seq, priority, fairness_key FROM jobs WHERE state = 0 AND turn IS NULL AND waiting = 0 AND queue = ?1 AND run_at <= ?2 ORDER BY run_at, id LIMIT ?3";
     let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, u8>(1)?, r.get::<_, String>(2)?));
     let due = rows(tx.connection, sql, &[&queue, &now.as_millisecond(), &PROMOTED_MAX], read)?;
     for (seq, priority, key) in &due {
@@ -24,7 +24,7 @@ pub fn promote(tx: &Tx<'_>, queue: &str, now: Timestamp) -> Result<bool> {
 /// The turn of a job that is about to be inserted; none while it is not due.
 pub fn first(tx: &Tx<'_>, job: &Job, now: Timestamp) -> Result<Option<i64>> {
     // As the row keeps it, or a job could be due here and not in the index.
-    let due = job.state == State::Queued && job.run_at.as_millisecond() <= now.as_millisecond();
+    let due = job.state == State::Queued && job.waiting_on.is_empty() && job.run_at.as_millisecond() <= now.as_millisecond();
     match due && promote(tx, &job.queue, now)? {
         true => give(tx, &job.queue, job.priority, key(job)).map(Some),
         false => Ok(None),

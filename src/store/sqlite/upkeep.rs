@@ -34,7 +34,7 @@ impl Upkeep for SqliteStore {
             let waiting = rows(c, "SELECT queue FROM counts WHERE state = 0 AND n > 0", &[], |r| r.get::<_, String>(0))?;
             let mut since = BTreeMap::new();
             for queue in waiting {
-                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND queue = ?1";
+                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND waiting = 0 AND queue = ?1";
                 let head = one(c, sql, &[&queue], |r| r.get::<_, Option<i64>>(0))?.flatten();
                 since.extend(head.map(|head| (queue, time(head))));
             }

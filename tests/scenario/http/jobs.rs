@@ -113,6 +113,27 @@ async fn a_job_is_cancelled_retried_read_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_waits_for_another_across_queues_and_fails_with_it() {
+    let server = Server::start(Config::default()).await;
+    let first = server.submit("x.attack", "obedient", json!({"to": "noop"})).await;
+    let second = server.submit("a.txt", "hello", json!({"to": "noop", "queue": "default", "after": [first]})).await;
+    let third = server.submit("a.txt", "hello", json!({"to": "noop", "after": [second]})).await;
+    server.until(&format!("/v1/jobs/{first}"), |job| job["state"] == "running").await;
+    let waiting = server.json(&format!("/v1/jobs/{second}")).await;
+    assert_eq!((&waiting["state"], &waiting["after"], &waiting["waiting_on"]), (&json!("queued"), &json!([first]), &json!([first])));
+    server.send(Method::POST, &format!("/v1/jobs/{first}/cancel"), &json!({"mode": "soft"})).await;
+    for id in [&second, &third] {
+        let failed = server.ended(id).await;
+        assert_eq!((&failed["error"]["code"], &failed["attempt"]), (&json!("dependency_failed"), &json!(0)), "{failed}");
+    }
+    let good = server.submit("a.txt", "hello", json!({"to": "noop"})).await;
+    let after = server.submit("a.txt", "hello", json!({"to": "noop", "queue": "default", "after": [good]})).await;
+    assert_eq!(server.ended(&after).await["state"], "succeeded");
+    assert_eq!(server.json(&format!("/v1/jobs/{good}")).await["state"], "succeeded");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_probed_wherever_it_lies() {
     let server = Server::start(Config::default()).await;
     let bytes = std::fs::read(fixture("image/png/good/scene.png")).unwrap();
