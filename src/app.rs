@@ -10,11 +10,11 @@ use crate::format::Format;
 use crate::intake::Intake;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
-use crate::sandbox::{ForkServer, Zygotes};
+use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
-use crate::worker::{Engine, Worker};
+use crate::worker::{Engine, Renewable, Worker};
 use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,7 +58,8 @@ impl App {
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(|e| format!("data_dir {}: {e}", data.display()))?;
         let lock = lock(data)?;
-        let launcher = Arc::new(Zygotes::new(fork_server, config.sandbox.wear()).map_err(|e| e.to_string())?);
+        let wear = config.sandbox.wear();
+        let launcher = Arc::new(Zygotes::new(fork_server, wear).map_err(|e| e.to_string())?);
         let measuring = tokio::spawn(measure(launcher.clone(), purpose));
         let clock: SharedClock = Arc::new(SystemClock);
         let (store, blobs) = keepers(data, purpose)?;
@@ -74,7 +75,7 @@ impl App {
         let engine = Arc::new(Engine {
             store: store.clone(),
             blobs: blobs.clone(),
-            launcher,
+            launcher: Renewable::new(launcher, move || fresh_zygotes(wear)),
             staging: staging.clone(),
             queues: queues.clone(),
             clock: clock.clone(),
@@ -124,6 +125,12 @@ fn keepers(data: &Path, purpose: Purpose) -> Result<(Arc<dyn Store>, Arc<dyn Blo
         Purpose::Errand(_) => (SqliteStore::in_memory(), LocalBlobs::fleeting(&folder)),
     };
     Ok((Arc::new(store.map_err(|e| e.to_string())?), Arc::new(blobs.map_err(|e| e.to_string())?)))
+}
+
+/// Zygotes that take nothing over: their fork server is executed anew.
+fn fresh_zygotes(wear: Wear) -> Result<Arc<dyn Launcher>, String> {
+    let zygotes = Zygotes::new(ForkServer::executed("/proc/self/exe", &[]), wear).map_err(|e| e.to_string())?;
+    Ok(Arc::new(zygotes))
 }
 
 /// What the jail is worth here. A zygote that cannot start closes its own family only.

@@ -17,6 +17,7 @@ mod serve;
 mod submit;
 mod table;
 mod watch;
+mod workers;
 
 use crate::sandbox::ForkServer;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -61,6 +62,8 @@ enum Command {
     Jobs(jobs::Args),
     /// A server's queues: list, show, set, pause, resume, purge.
     Queues(queues::Args),
+    /// A server's workers: list, drain, restart.
+    Workers(workers::Args),
     /// A server's schedules: list, put, delete, run.
     Schedules(schedules::Args),
     /// What files hold, without converting them.
@@ -99,6 +102,7 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
         Command::Queues(args) => queues::run(args),
+        Command::Workers(args) => workers::run(args),
         Command::Schedules(args) => schedules::run(args),
         Command::Probe(args) => probe::run(&args, fork_server),
         Command::Doctor(args) => doctor::run(&args, fork_server),

@@ -17,6 +17,7 @@ mod registry;
 mod schedules;
 mod server;
 mod uploads;
+mod workers;
 
 pub use observe::Requests;
 pub use server::serve;
@@ -75,6 +76,9 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/queues/{name}/pause", post(queues::pause))
         .route("/v1/queues/{name}/resume", post(queues::resume))
         .route("/v1/queues/{name}/purge", post(queues::purge))
+        .route("/v1/workers", get(workers::list))
+        .route("/v1/workers/{id}/drain", post(workers::drain))
+        .route("/v1/workers/{id}/restart", post(workers::restart))
         .route("/v1/schedules", get(schedules::list))
         .route("/v1/schedules/{name}", get(schedules::read).put(schedules::put).delete(schedules::remove))
         .route("/v1/schedules/{name}/run", post(schedules::run))

@@ -4,24 +4,26 @@ mod attempt;
 mod heartbeat;
 mod meters;
 mod pool;
+mod presence;
 mod publish;
+mod renewable;
 mod running;
+mod shift;
 mod verdict;
 mod verify;
 
 use crate::blobs::{Blobs, Staging};
 use crate::clock::SharedClock;
 use crate::queue::Queues;
-use crate::sandbox::Launcher;
 use crate::store::Store;
-use heartbeat::Heartbeat;
 use jiff::SignedDuration;
 pub use meters::Meters;
-use pool::Pool;
+pub use renewable::Renewable;
+use shift::Shifts;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How long a lease holds without a heartbeat.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(30);
@@ -34,7 +36,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Engine {
     pub store: Arc<dyn Store>,
     pub blobs: Arc<dyn Blobs>,
-    pub launcher: Arc<dyn Launcher>,
+    pub launcher: Arc<Renewable>,
     pub staging: Staging,
     pub queues: Arc<Queues>,
     pub clock: SharedClock,
@@ -49,28 +51,22 @@ pub struct Engine {
 
 /// A running worker.
 pub struct Worker {
-    drain: CancellationToken,
-    running: Arc<running::Running>,
-    tasks: TaskTracker,
+    stop: CancellationToken,
+    shifts: JoinHandle<()>,
 }
 
 impl Worker {
     /// Starts one pool for each of these queues, the heartbeat and the reaper.
     pub fn start(engine: Arc<Engine>, queues: &[String]) -> Worker {
-        let (drain, tasks, running) = (CancellationToken::new(), TaskTracker::new(), Arc::new(running::Running::default()));
-        for name in queues {
-            let pool = Pool::new(engine.clone(), name, running.clone(), drain.clone());
-            tasks.spawn(pool.run());
-        }
-        tasks.spawn(Heartbeat::new(engine, running.clone(), drain.clone()).run());
-        Worker { drain, running, tasks }
+        let stop = CancellationToken::new();
+        let shifts = Shifts { engine, queues: queues.to_vec(), running: Arc::default(), stop: stop.clone() };
+        Worker { stop, shifts: tokio::spawn(shifts.run()) }
     }
 
     /// Stops leasing, interrupts what runs (it goes back without a failure counted) and waits until all is given back.
     pub async fn drain(self) {
-        self.drain.cancel();
-        self.running.interrupt();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.stop.cancel();
+        // An error would be its own panic, logged already.
+        let _ = self.shifts.await;
     }
 }

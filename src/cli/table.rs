@@ -45,7 +45,7 @@ fn painted(cell: &str, colour: bool) -> String {
         "succeeded" | "holds" | "open" => 32,
         "failed" | "closed" => 31,
         "running" => 36,
-        "cancelled" | "paused" => 33,
+        "cancelled" | "paused" | "draining" => 33,
         _ => 0,
     };
     if colour && code != 0 { format!("\x1b[{code}m{cell}\x1b[0m") } else { cell.to_owned() }

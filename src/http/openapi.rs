@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads};
+use super::{events, health, jobs, links, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads, workers};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -21,6 +21,7 @@ use utoipa::{Modify, OpenApi};
         links::make,
         uploads::receive, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
+        workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
         probe::look, registry::formats, registry::presets,
         health::alive, health::ready, health::metrics, openapi::document, page::index, page::file,
@@ -31,6 +32,7 @@ use utoipa::{Modify, OpenApi};
         (name = "uploads", description = "Bytes on their way in"),
         (name = "events", description = "What happens, as server-sent events"),
         (name = "queues", description = "Slots, limits and depths, live"),
+        (name = "workers", description = "The processes that hold pools"),
         (name = "schedules", description = "Jobs by the clock"),
         (name = "formats", description = "What can be converted into what"),
         (name = "service", description = "Health, metrics, this document, the page")

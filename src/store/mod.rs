@@ -23,8 +23,10 @@ use utoipa::ToSchema;
 pub mod sqlite;
 pub mod transition;
 mod tuning;
+mod workers;
 
 pub use tuning::Tuning;
+pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -203,12 +205,14 @@ pub enum Notice {
     Cancel(JobId),
     /// A queue's settings.
     Tuning(String),
+    /// A worker was given an order.
+    Worker(String),
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

@@ -1,4 +1,4 @@
--- Version 2: the order and the rate of leases, jobs that wait for others. Executed on top of schema.sql.
+-- Version 2: the order and the rate of leases, jobs that wait for others, workers. Executed on top of schema.sql.
 ALTER TABLE jobs ADD COLUMN fairness_key TEXT NOT NULL DEFAULT '';
 ALTER TABLE jobs ADD COLUMN turn INTEGER;  -- given when a queued job is due; nothing else has one
 ALTER TABLE jobs ADD COLUMN waiting INTEGER NOT NULL DEFAULT 0;  -- for other jobs
@@ -22,3 +22,5 @@ CREATE TABLE starts (queue TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE waits (dependency TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (dependency, job)) WITHOUT ROWID;
 CREATE INDEX waits_job ON waits (job);
 CREATE TABLE ends (job TEXT PRIMARY KEY, state INTEGER NOT NULL, at INTEGER NOT NULL);
+
+CREATE TABLE workers (id TEXT PRIMARY KEY, seen_at INTEGER NOT NULL, ordered TEXT, presence TEXT NOT NULL) WITHOUT ROWID;

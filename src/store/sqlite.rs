@@ -9,6 +9,7 @@ mod tables;
 mod turns;
 mod upkeep;
 mod waits;
+mod workers;
 mod writer;
 
 use super::{Result, StoreError};
@@ -132,5 +133,30 @@ fn failed(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
         _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(connection: &Connection) -> usize {
+        connection.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap()
+    }
+
+    #[test]
+    fn an_older_database_gets_what_it_lacks_and_a_newer_one_is_left_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA[0]).unwrap();
+        let row = "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, created_at, record) VALUES ('a', 'image', 0, 5, 0, 0, 0, ?1)";
+        connection.execute(row, [r#"{"job": {"fairness_key": "site-a"}}"#]).unwrap();
+        connection.execute_batch("PRAGMA user_version = 1").unwrap();
+        migrate(&connection).unwrap();
+        let kept = connection.query_row("SELECT fairness_key, turn FROM jobs", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        assert_eq!((kept, version(&connection)), (("site-a".to_owned(), None::<i64>), SCHEMA.len()));
+        migrate(&connection).unwrap();
+        connection.execute_batch("PRAGMA user_version = 9").unwrap();
+        assert!(migrate(&connection).unwrap_err().to_string().contains("schema 9"));
+        assert_eq!(version(&connection), 9);
     }
 }

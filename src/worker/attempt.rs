@@ -12,7 +12,7 @@ use crate::fetch::fetch;
 use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
 use crate::queue::{Queue, Settings};
-use crate::sandbox::{Child, Exit, InputOrder, Order, OutputOrder, Report, Work};
+use crate::sandbox::{Child, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work};
 use crate::store::{Finish, OutputDone};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -50,7 +50,7 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
     let job = &record.job;
     let lease = Lease { job: job.id, attempt: job.attempt };
     let limits = Limits { soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit, ..queue.limits.clone() };
-    let attempt = RunningAttempt::new(lease, limits.soft_time_limit.as_millis(), limits.hard_time_limit.as_millis());
+    let attempt = RunningAttempt::new(lease, &job.queue, limits.soft_time_limit.as_millis(), limits.hard_time_limit.as_millis());
     let _enrolled = running.add(attempt.clone());
     engine.meters.leased(job, engine.clock.now());
     attempt.log(engine.clock.now(), Level::Info, "worker", &format!("attempt {} on {}", lease.attempt, engine.name));

@@ -14,22 +14,22 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 pub struct Heartbeat {
     engine: Arc<Engine>,
     running: Arc<Running>,
-    drain: CancellationToken,
+    stop: CancellationToken,
     confirmed: Instant,
 }
 
 impl Heartbeat {
-    pub fn new(engine: Arc<Engine>, running: Arc<Running>, drain: CancellationToken) -> Self {
-        Heartbeat { engine, running, drain, confirmed: Instant::now() }
+    pub fn new(engine: Arc<Engine>, running: Arc<Running>, stop: CancellationToken) -> Self {
+        Heartbeat { engine, running, stop, confirmed: Instant::now() }
     }
 
-    /// Beats until the worker is drained and its last attempt is over.
+    /// Beats until the worker is stopped and its last attempt is over.
     pub async fn run(mut self) {
         let mut notices = self.engine.store.notices();
         let mut tick = tokio::time::interval(TICK);
-        let (drain, running) = (self.drain.clone(), self.running.clone());
+        let (stop, running) = (self.stop.clone(), self.running.clone());
         let over = async {
-            drain.cancelled().await;
+            stop.cancelled().await;
             running.emptied().await;
         };
         tokio::pin!(over);

@@ -42,13 +42,15 @@ impl Pool {
                 () = relevant(&mut notices, &self.name) => self.read_tuning().await,
             }
         }
+        self.running.set_slots(&self.name, 0);
         while slots.join_next().await.is_some() {}
     }
 
     /// Leases for the free slots. Returns when the rate limit lets more start, if it is what holds them back.
     async fn fill(&self, slots: &mut JoinSet<()>) -> Option<Timestamp> {
-        let concurrency = self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency) as usize;
-        let free = concurrency.saturating_sub(slots.len());
+        let concurrency = self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency);
+        self.running.set_slots(&self.name, concurrency);
+        let free = (concurrency as usize).saturating_sub(slots.len());
         if free == 0 || self.tuning.paused == Some(true) {
             return None;
         }

@@ -3,7 +3,7 @@
 use crate::convert::Level;
 use crate::job::{CancelMode, Lease, LogLine, Media};
 use crate::progress::Progress;
-use crate::store::Renewal;
+use crate::store::{PoolPresence, Renewal};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +25,7 @@ pub enum Cause {
 /// One attempt under way.
 pub struct RunningAttempt {
     pub lease: Lease,
+    queue: String,
     cause: Mutex<Option<Cause>>,
     /// Asks the converter to stop.
     pub stop: CancellationToken,
@@ -49,9 +50,10 @@ const LOG_WAITING_MAX: usize = 500;
 const MESSAGE_MAX_CHARS: usize = 2000;
 
 impl RunningAttempt {
-    pub fn new(lease: Lease, soft_ms: u64, hard_ms: u64) -> Arc<Self> {
+    pub fn new(lease: Lease, queue: &str, soft_ms: u64, hard_ms: u64) -> Arc<Self> {
         Arc::new(RunningAttempt {
             lease,
+            queue: queue.to_owned(),
             cause: Mutex::default(),
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
@@ -137,7 +139,9 @@ impl RunningAttempt {
 #[derive(Default)]
 pub struct Running {
     attempts: Mutex<HashMap<Lease, Arc<RunningAttempt>>>,
-    /// Set once: an attempt that begins after the drain has begun is interrupted too.
+    /// Slots by queue.
+    slots: Mutex<BTreeMap<String, u32>>,
+    /// An attempt that begins after the interruption has begun is interrupted too.
     draining: AtomicBool,
     /// Told whenever an attempt is over.
     ended: Notify,
@@ -176,6 +180,29 @@ impl Running {
     pub fn renewals(&self, all: bool) -> Vec<Renewal> {
         let attempts = self.all();
         attempts.iter().filter_map(|a| a.take_news().or_else(|| all.then(|| a.renewal(News::default())))).collect()
+    }
+
+    pub fn set_slots(&self, queue: &str, n: u32) {
+        let mut slots = lock(&self.slots);
+        if slots.get(queue) != Some(&n) {
+            slots.insert(queue.to_owned(), n);
+        }
+    }
+
+    /// The pools of this process and what runs in them.
+    pub fn pools(&self) -> Vec<PoolPresence> {
+        let attempts = self.all();
+        let running = |queue: &str| {
+            let mut running: Vec<_> = attempts.iter().filter(|a| a.queue == queue).map(|a| a.lease.job).collect();
+            running.sort();
+            running
+        };
+        lock(&self.slots).iter().map(|(queue, slots)| PoolPresence { queue: queue.clone(), slots: *slots, running: running(queue) }).collect()
+    }
+
+    /// What begins from now on is not interrupted.
+    pub fn resume(&self) {
+        self.draining.store(false, Ordering::SeqCst);
     }
 
     pub fn interrupt(&self) {

@@ -5,6 +5,7 @@ mod dependencies;
 mod order;
 mod rates;
 mod store;
+mod workers;
 
 use millrace::blobs::Blobs;
 use millrace::blobs::local::LocalBlobs;

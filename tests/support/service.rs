@@ -8,10 +8,10 @@ use millrace::format::Format;
 use millrace::intake::{InputRef, Intake, Request};
 use millrace::job::{Job, JobId, State};
 use millrace::queue::Queues;
-use millrace::sandbox::{ForkServer, Wear, Zygotes};
+use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::worker::{Engine, Worker};
+use millrace::worker::{Engine, Renewable, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ impl Service {
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let intake =
             Arc::new(Intake { store: store.clone(), blobs: blobs.clone(), staging: staging.clone(), queues: queues.clone(), input_roots: vec![] });
-        let launcher = Arc::new(Zygotes::new(ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]), Wear::default()).unwrap());
+        let executed = || ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]);
+        let zygotes = move || Arc::new(Zygotes::new(executed(), Wear::default()).unwrap()) as Arc<dyn Launcher>;
+        let launcher = Renewable::new(zygotes(), move || Ok(zygotes()));
         let engine = Engine {
             store,
             blobs,

@@ -8,3 +8,4 @@ mod page;
 mod queues;
 mod refusals;
 mod way_in;
+mod workers;
