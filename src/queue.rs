@@ -21,12 +21,30 @@ const SHIPPED: [(&str, &str); 7] = [
 /// The most slots a queue may have in one process.
 pub const CONCURRENCY_MAX: u32 = 1024;
 
+/// Slots that follow the load, in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Autoscale {
+    /// 0 to 1024.
+    pub min: u32,
+    /// 1 to 1024, not below `min`.
+    pub max: u32,
+}
+
+impl Autoscale {
+    pub fn is_sound(self) -> bool {
+        self.min <= self.max && (1..=CONCURRENCY_MAX).contains(&self.max)
+    }
+}
+
 /// One queue's settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Slots, 0 to 1024.
     pub concurrency: u32,
+    /// Instead of a fixed `concurrency`.
+    pub autoscale: Option<Autoscale>,
     /// Starts over all workers; none as shipped.
     pub rate_limit: Option<Rate>,
     /// 1 to 100.
@@ -44,6 +62,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             concurrency: 1,
+            autoscale: None,
             rate_limit: None,
             max_attempts: 3,
             retry_delay: Span::from_secs(60),
@@ -127,9 +146,10 @@ impl Queue {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Settings { concurrency, max_attempts, priority, .. } = self.settings;
+        let Settings { concurrency, autoscale, max_attempts, priority, .. } = self.settings;
         let rules = [
             (concurrency <= CONCURRENCY_MAX, "concurrency must be 0 to 1024"),
+            (autoscale.is_none_or(Autoscale::is_sound), "autoscale must be min and max, 0 to 1024, with min not above max and max at least 1"),
             ((1..=100).contains(&max_attempts), "max_attempts must be 1 to 100"),
             (priority <= 9, "priority must be 0 to 9"),
             (self.limits.soft_time_limit <= self.limits.hard_time_limit, "soft_time_limit must not exceed hard_time_limit"),
@@ -180,6 +200,8 @@ mod tests {
             ("max_attempts = 0", "max_attempts"),
             ("hard_time_limit = \"soon\"", "soon"),
             ("rate_limit = \"5/d\"", "5/d"),
+            ("autoscale = { min = 2, max = 1 }", "autoscale"),
+            ("autoscale = { min = 2, top = 3 }", "top"),
             ("concurrency =", "video.toml"),
         ] {
             let error = site(text).unwrap_err();

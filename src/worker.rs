@@ -1,7 +1,9 @@
 //! The process that holds the pools: leases jobs, runs each attempt in a jailed child, proves and publishes what came out.
 
 mod attempt;
+mod autoscale;
 mod heartbeat;
+mod load;
 mod meters;
 mod pool;
 mod presence;

@@ -4,7 +4,7 @@ use super::client::{Client, Server, Trouble, with};
 use super::table::Table;
 use super::{Exit, options, print};
 use reqwest::Method;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -21,11 +21,11 @@ enum Command {
     Show {
         name: String,
     },
-    /// Change settings at once, without a restart: concurrency, soft_time_limit, hard_time_limit, rate_limit, max_attempts,
+    /// Change settings at once, without a restart: concurrency, autoscale, soft_time_limit, hard_time_limit, rate_limit, max_attempts,
     /// retry_delay.
     Set {
         name: String,
-        /// As concurrency=2, soft_time_limit=5m or rate_limit=100/m; rate_limit=none lifts it.
+        /// As concurrency=2, autoscale=1-4, soft_time_limit=5m or rate_limit=100/m; autoscale=none and rate_limit=none lift them.
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
@@ -66,7 +66,13 @@ pub fn run(args: Args) -> Exit {
 fn tuning(settings: &[String]) -> Result<Map<String, Value>, Trouble> {
     let pair = |setting: &String| {
         let (key, value) = setting.split_once('=').ok_or_else(|| Trouble::usage(format!("`{setting}`: write settings as KEY=VALUE")))?;
-        Ok((key.to_owned(), if value == "none" { Value::Null } else { options::value(value) }))
+        let range = || value.split_once('-').and_then(|(min, max)| Some((min.parse::<u32>().ok()?, max.parse::<u32>().ok()?)));
+        let value = match (key, value) {
+            (_, "none") => Value::Null,
+            ("autoscale", value) => range().map_or_else(|| options::value(value), |(min, max)| json!({"min": min, "max": max})),
+            (_, value) => options::value(value),
+        };
+        Ok((key.to_owned(), value))
     };
     settings.iter().map(pair).collect()
 }
@@ -90,7 +96,10 @@ fn show(client: &Client, answer: &Value, queues: &[Value]) -> Result<Exit, Troub
         table.row([
             text(&queue["name"]),
             if queue["paused"] == true { "paused" } else { "open" }.into(),
-            text(&queue["concurrency"]),
+            match &queue["autoscale"] {
+                Value::Null => text(&queue["concurrency"]),
+                range => format!("{} ({}-{})", queue["concurrency"], range["min"], range["max"]),
+            },
             jobs("queued"),
             jobs("running"),
             jobs("succeeded"),

@@ -7,7 +7,7 @@ use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
 use crate::job::State as JobState;
 use crate::limits::{Limits, Rate, Span};
-use crate::queue::CONCURRENCY_MAX;
+use crate::queue::{Autoscale, CONCURRENCY_MAX};
 use crate::store::Tuning;
 use axum::Json;
 use axum::extract::State;
@@ -19,8 +19,10 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct QueueView {
     pub name: String,
-    /// Slots.
+    /// Slots; under an autoscale, those that the workers have open.
     pub concurrency: u32,
+    /// Slots follow the load, in each worker.
+    pub autoscale: Option<Autoscale>,
     pub slots_used: u64,
     pub slots_free: u64,
     /// No new leases while true.
@@ -100,6 +102,9 @@ pub async fn tune(State(service): State<Shared>, Path(name): Path<String>, Bytes
     if let Some(n) = tuning.concurrency.filter(|n| *n > CONCURRENCY_MAX) {
         return refuse("concurrency", n.to_string(), "0 to 1024");
     }
+    if let Some(range) = tuning.autoscale.flatten().filter(|range| !range.is_sound()) {
+        return refuse("autoscale", format!("{} to {}", range.min, range.max), "min and max, 0 to 1024, with min not above max and max at least 1");
+    }
     if let Some(n) = tuning.max_attempts.filter(|n| !(1..=100).contains(n)) {
         return refuse("max_attempts", n.to_string(), "1 to 100");
     }
@@ -150,13 +155,17 @@ pub async fn all(service: &Shared) -> Result<Vec<QueueView>, Problem> {
     let keeper = &service.intake.store;
     let (mut tunings, mut counts) = (keeper.tunings().await.map_err(store)?, keeper.counts().await.map_err(store)?);
     let (due, now) = (keeper.due_since().await.map_err(store)?, service.clock.now());
+    let workers = keeper.workers(now).await.map_err(store)?;
     let views = service.intake.queues.iter().map(|(name, queue)| {
         let tuning = tunings.remove(name).unwrap_or_default();
         let jobs = Depth::of(&counts.remove(name).unwrap_or_default());
-        let concurrency = tuning.concurrency.unwrap_or(queue.settings.concurrency);
+        let autoscale = tuning.autoscale.unwrap_or(queue.settings.autoscale);
+        let open = || workers.iter().flat_map(|w| &w.queues).filter(|pool| pool.queue == name).map(|pool| pool.slots).sum();
+        let concurrency = autoscale.map_or_else(|| tuning.concurrency.unwrap_or(queue.settings.concurrency), |_| open());
         QueueView {
             name: name.to_owned(),
             concurrency,
+            autoscale,
             slots_used: jobs.running,
             slots_free: u64::from(concurrency).saturating_sub(jobs.running),
             paused: tuning.paused.unwrap_or(false),

@@ -1,6 +1,7 @@
 //! A queue's live settings.
 
 use crate::limits::{Rate, Span};
+use crate::queue::Autoscale;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -8,9 +9,13 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tuning {
-    /// Slots, 0 to 1024.
+    /// Slots, 0 to 1024; without `autoscale` beside it, this ends an autoscale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Slots that follow the load instead; null goes back to the fixed number.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<Autoscale>)]
+    pub autoscale: Option<Option<Autoscale>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_time_limit: Option<Span>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +37,10 @@ pub struct Tuning {
 impl Tuning {
     /// These settings with the fields that `change` gives.
     pub fn changed(self, change: Tuning) -> Tuning {
+        let fixed = change.concurrency.map(|_| None);
         Tuning {
             concurrency: change.concurrency.or(self.concurrency),
+            autoscale: change.autoscale.or(fixed).or(self.autoscale),
             soft_time_limit: change.soft_time_limit.or(self.soft_time_limit),
             hard_time_limit: change.hard_time_limit.or(self.hard_time_limit),
             rate_limit: change.rate_limit.or(self.rate_limit),

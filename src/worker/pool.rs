@@ -1,9 +1,11 @@
 //! One queue's slots in this process. A slot is taken first, then the work: nothing waits in memory, the queue is the store.
 
+use super::autoscale::{Autoscaler, Demand};
+use super::load::Meter;
 use super::running::Running;
 use super::{Engine, LEASE, TICK, attempt};
 use crate::limits::Rate;
-use crate::queue::Queue;
+use crate::queue::{Autoscale, Queue};
 use crate::store::{LeaseRequest, Notice, Tuning};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -18,12 +20,14 @@ pub struct Pool {
     running: Arc<Running>,
     drain: CancellationToken,
     tuning: Tuning,
+    scaler: Autoscaler,
+    meter: Meter,
 }
 
 impl Pool {
     pub fn new(engine: Arc<Engine>, name: &str, running: Arc<Running>, drain: CancellationToken) -> Self {
         let queue = engine.queues.get(name).cloned().unwrap_or_default();
-        Pool { engine, name: name.to_owned(), queue, running, drain, tuning: Tuning::default() }
+        Pool { engine, name: name.to_owned(), queue, running, drain, tuning: Tuning::default(), scaler: Autoscaler::default(), meter: Meter::default() }
     }
 
     /// Leases and runs until drained. The wake-up is armed before each look, and the tick repeats the look: losing every
@@ -37,7 +41,10 @@ impl Pool {
             tokio::select! {
                 _ = self.drain.cancelled() => break,
                 () = self.engine.clock.sleep_until(next_start.unwrap_or(Timestamp::MAX)), if next_start.is_some() => {}
-                _ = tick.tick() => self.read_tuning().await,
+                _ = tick.tick() => {
+                    self.read_tuning().await;
+                    self.scale(slots.len()).await;
+                }
                 Some(_) = slots.join_next(), if !slots.is_empty() => {}
                 () = relevant(&mut notices, &self.name) => self.read_tuning().await,
             }
@@ -48,7 +55,10 @@ impl Pool {
 
     /// Leases for the free slots. Returns when the rate limit lets more start, if it is what holds them back.
     async fn fill(&self, slots: &mut JoinSet<()>) -> Option<Timestamp> {
-        let concurrency = self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency);
+        let concurrency = match self.autoscale() {
+            Some(range) => self.scaler.slots(range),
+            None => self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency),
+        };
         self.running.set_slots(&self.name, concurrency);
         let free = (concurrency as usize).saturating_sub(slots.len());
         if free == 0 || self.tuning.paused == Some(true) {
@@ -76,6 +86,22 @@ impl Pool {
             true => self.engine.store.next_start(&self.name, self.queue.settings.rate_limit, now).await.ok().flatten(),
             false => None,
         }
+    }
+
+    /// Follows the load, where the queue is set to.
+    async fn scale(&mut self, busy: usize) {
+        let Some(range) = self.autoscale() else { return };
+        let now = self.engine.clock.now();
+        let due = match self.engine.store.due_since().await {
+            Ok(due) => due.get(&self.name).is_some_and(|since| *since <= now),
+            Err(error) => return tracing::warn!(queue = self.name, %error, "the backlog could not be looked at"),
+        };
+        let demand = Demand { busy: u32::try_from(busy).unwrap_or(u32::MAX), waiting: due && self.tuning.paused != Some(true) };
+        self.scaler.decide(range, demand, self.meter.read(), now);
+    }
+
+    fn autoscale(&self) -> Option<Autoscale> {
+        self.tuning.autoscale.unwrap_or(self.queue.settings.autoscale)
     }
 
     fn rate_limit(&self) -> Option<Rate> {

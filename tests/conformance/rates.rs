@@ -98,6 +98,7 @@ fn a_live_rate_goes_before_the_files_and_holds_at_once() {
         // None is a value, and other settings leave it alone.
         store.tune("image", live(None), ms(1001)).await.unwrap();
         let kept = store.tune("image", Tuning { concurrency: Some(3), ..Tuning::default() }, ms(1002)).await.unwrap();
+        assert_eq!(kept.autoscale, Some(None), "a fixed number ends an autoscale");
         assert_eq!((kept.rate_limit, store.tunings().await.unwrap()["image"].rate_limit), (Some(None), Some(None)));
         assert_eq!(store.next_start("image", rate("1/h"), ms(1003)).await.unwrap(), None);
         assert_eq!(store.lease(limited(5, "1/h"), ms(1003)).await.unwrap().len(), 5);

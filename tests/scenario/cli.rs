@@ -152,6 +152,9 @@ async fn queues_are_set_paused_and_purged() {
     assert_eq!(client.json(&["queues", "set", "image", "rate_limit=100/m"]).await["rate_limit"], "100/m");
     assert!(client.ok(&["queues", "list"]).await.contains("100/m"));
     assert_eq!(client.json(&["queues", "set", "image", "rate_limit=none"]).await["rate_limit"], Value::Null);
+    assert_eq!(client.json(&["queues", "set", "image", "autoscale=1-3"]).await["autoscale"], json!({"min": 1, "max": 3}));
+    assert!(client.ok(&["queues", "show", "image"]).await.contains("(1-3)"));
+    assert_eq!(client.json(&["queues", "set", "image", "autoscale=none"]).await["concurrency"], 2);
     assert!(client.ok(&["queues", "pause", "image"]).await.contains("paused"));
     let id = client.ok(&["submit", &good("image/png"), "--to", "webp"]).await.trim().to_owned();
     assert!(client.ok(&["queues", "purge", "image"]).await.starts_with("1 job"));

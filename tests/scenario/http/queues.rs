@@ -67,6 +67,30 @@ async fn a_rate_limit_spreads_starts_until_it_is_lifted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaled_queue_opens_its_range_and_no_more() {
+    let server = Server::start(Config::default().queue("archive", "autoscale = { min = 1, max = 2 }")).await;
+    let submit = || server.submit("x.attack", "obedient", json!({"to": "noop"}));
+    let queue = "/v1/queues/archive";
+    server.until(queue, |queue| queue["concurrency"] == 1).await;
+    assert_eq!(server.json(queue).await["autoscale"], json!({"min": 1, "max": 2}));
+    let mut jobs = vec![submit().await];
+    // A lower bound holds on whatever host this is.
+    server.send(Method::PATCH, queue, &json!({"autoscale": {"min": 2, "max": 2}})).await;
+    jobs.push(submit().await);
+    jobs.push(submit().await);
+    server.until(queue, |queue| queue["concurrency"] == 2 && queue["jobs"]["running"] == 2).await;
+    assert_eq!(server.json(queue).await["jobs"]["queued"], 1);
+    let fixed: Value = server.send(Method::PATCH, queue, &json!({"concurrency": 3})).await.json().await.unwrap();
+    assert_eq!((&fixed["concurrency"], &fixed["autoscale"]), (&json!(3), &Value::Null));
+    server.until(queue, |queue| queue["jobs"]["running"] == 3).await;
+    for id in jobs {
+        server.send(Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
+    }
+    server.until(queue, |queue| queue["jobs"]["running"] == 0).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn schedules_are_put_run_and_deleted() {
     let mut server = Server::start(Config::default().variable("TIME_ZONE", "Europe/Berlin")).await;
     let names = |list: &Value| list.as_array().unwrap().iter().map(|s| text_of(s, "name")).collect::<Vec<_>>();

@@ -84,6 +84,8 @@ async fn every_bad_request_is_a_problem_with_its_field() {
         (&patch, "/v1/queues/image", r#"{"concurrency": -1}"#.into(), 422, "invalid_request", Some("concurrency")),
         (&patch, "/v1/queues/image", r#"{"max_attempts": 0}"#.into(), 422, "invalid_request", Some("max_attempts")),
         (&patch, "/v1/queues/image", r#"{"soft_time_limit": "2h"}"#.into(), 422, "invalid_request", Some("soft_time_limit")),
+        (&patch, "/v1/queues/image", r#"{"autoscale": {"min": 3, "max": 2}}"#.into(), 422, "invalid_request", Some("autoscale")),
+        (&patch, "/v1/queues/image", r#"{"autoscale": {"min": 0, "max": 0}}"#.into(), 422, "invalid_request", Some("autoscale")),
         (&patch, "/v1/queues/image", r#"{"rate_limit": "5/d"}"#.into(), 422, "invalid_request", Some("rate_limit")),
         (&patch, "/v1/queues/image", r#"{"slots": 1}"#.into(), 422, "invalid_request", Some("slots")),
         (&put, "/v1/schedules/s", daily("cron", "* * * *"), 422, "invalid_request", Some("cron")),
