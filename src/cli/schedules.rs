@@ -3,6 +3,7 @@
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
 use super::{Exit, print};
+use crate::limits::Span;
 use crate::store::Schedule;
 use jiff::Timestamp;
 use reqwest::Method;
@@ -23,8 +24,14 @@ enum Command {
     Put {
         name: String,
         /// Five fields, names, or @daily.
+        #[arg(long, required_unless_present = "every", conflicts_with = "every")]
+        cron: Option<String>,
+        /// Instead of --cron: an interval, as 15m.
         #[arg(long)]
-        cron: String,
+        every: Option<Span>,
+        /// For times that pass while nothing runs: skip, once or all.
+        #[arg(long, default_value = "once")]
+        missed: String,
         /// IANA name, as Europe/Berlin; the server's own by default.
         #[arg(long)]
         time_zone: Option<String>,
@@ -50,8 +57,8 @@ pub fn run(args: Args) -> Exit {
             let answer = client.get(&["v1", "schedules"], &[]).await?;
             show(client, &answer, &read::<Vec<Schedule>>(&answer)?)
         }
-        Command::Put { name, cron, time_zone, converter, disabled } => {
-            let mut body = json!({"cron": cron, "converter": converter, "enabled": !disabled});
+        Command::Put { name, cron, every, missed, time_zone, converter, disabled } => {
+            let mut body = json!({"cron": cron, "every": every, "missed": missed, "converter": converter, "enabled": !disabled});
             if let Some(time_zone) = time_zone {
                 body["time_zone"] = json!(time_zone);
             }
@@ -77,11 +84,11 @@ fn show(client: &Client, answer: &Value, schedules: &[Schedule]) -> Result<Exit,
         return Ok(Exit::Done);
     }
     let now = Timestamp::now();
-    let mut table = Table::new(["SCHEDULE", "CRON", "ZONE", "SUBMITS", "LAST", "NEXT"]);
+    let mut table = Table::new(["SCHEDULE", "WHEN", "ZONE", "SUBMITS", "LAST", "NEXT"]);
     for schedule in schedules {
         table.row([
             schedule.name.clone(),
-            schedule.cron.clone(),
+            schedule.cron.clone().or(schedule.every.map(|every| format!("every {every}"))).unwrap_or_default(),
             schedule.time_zone.clone(),
             schedule.converter.clone(),
             schedule.last_fire.map_or("never".into(), |at| format!("{} ago", ago(at, now))),

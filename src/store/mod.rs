@@ -152,12 +152,30 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// A named cron or interval that submits jobs.
+/// What to do about times that passed while no scheduler ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// Nothing: only a time that passed within the last minute counts.
+    Skip,
+    /// One job for all of them.
+    #[default]
+    Once,
+    /// A job for each.
+    All,
+}
+
+/// A named cron or interval that submits jobs; exactly one of `cron` and `every` is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Schedule {
     pub name: String,
     /// Five fields, names, or `@daily`; evaluated in `time_zone`.
-    pub cron: String,
+    pub cron: Option<String>,
+    /// Between two fires, whatever the clocks on the wall do; counted from the moment it was put.
+    #[serde(default)]
+    pub every: Option<Span>,
+    #[serde(default)]
+    pub missed: Missed,
     /// IANA name.
     pub time_zone: String,
     /// The engine's job it submits: `cleanup.purge-staging` or `cleanup.purge-records`.
@@ -305,8 +323,9 @@ pub trait Upkeep {
     async fn schedules(&self) -> Result<Vec<Schedule>>;
     async fn put_schedule(&self, schedule: Schedule) -> Result<()>;
     async fn delete_schedule(&self, name: &str) -> Result<()>;
-    /// Moves a schedule from `expected` to `next` and inserts its job, in one transaction; false when somebody else did.
-    async fn fire(&self, name: &str, expected: Timestamp, next: Timestamp, job: NewJob, now: Timestamp) -> Result<bool>;
+    /// Moves a schedule from `expected` to `next` and inserts its jobs, in one transaction; false, and nothing is changed, when
+    /// `next_fire` is not `expected` any more. `last_fire` becomes `now`, unless there are no jobs. Times count by the millisecond.
+    async fn fire(&self, name: &str, expected: Timestamp, next: Timestamp, jobs: Vec<NewJob>, now: Timestamp) -> Result<bool>;
     /// Forgets what is past its time, never what belongs to a job that has not ended.
     async fn purge(&self, policy: PurgePolicy, now: Timestamp) -> Result<Purged>;
     /// Of these blob keys, those that no record points at.

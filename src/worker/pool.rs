@@ -27,7 +27,16 @@ pub struct Pool {
 impl Pool {
     pub fn new(engine: Arc<Engine>, name: &str, running: Arc<Running>, drain: CancellationToken) -> Self {
         let queue = engine.queues.get(name).cloned().unwrap_or_default();
-        Pool { engine, name: name.to_owned(), queue, running, drain, tuning: Tuning::default(), scaler: Autoscaler::default(), meter: Meter::default() }
+        Pool {
+            engine,
+            name: name.to_owned(),
+            queue,
+            running,
+            drain,
+            tuning: Tuning::default(),
+            scaler: Autoscaler::default(),
+            meter: Meter::default(),
+        }
     }
 
     /// Leases and runs until drained. The wake-up is armed before each look, and the tick repeats the look: losing every

@@ -1,10 +1,10 @@
 //! A worker's life is a row of shifts: pools lease and run until an order or the end of the process ends them.
 
+use super::Engine;
 use super::heartbeat::Heartbeat;
 use super::pool::Pool;
 use super::presence::Desk;
 use super::running::Running;
-use super::Engine;
 use crate::store::{WorkerOrder, WorkerState};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

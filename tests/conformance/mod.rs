@@ -4,6 +4,7 @@ mod blobs;
 mod dependencies;
 mod order;
 mod rates;
+mod schedules;
 mod store;
 mod workers;
 

@@ -5,7 +5,9 @@ use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
 use millrace::job::{Asked, CancelMode, Lease, State, Upload};
 use millrace::limits::Span;
-use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep};
+use millrace::store::{
+    Filter, Inserted, Jobs, LeaseLost, Leases, Missed, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep,
+};
 
 fn renewal(lease: Lease) -> Renewal {
     Renewal { lease, progress: None, outputs: vec![], media: None, log: vec![] }
@@ -253,7 +255,9 @@ fn a_schedule_fires_once() {
     on_every_store(|store| async move {
         let schedule = Schedule {
             name: "s".into(),
-            cron: "0 3 * * *".into(),
+            cron: Some("0 3 * * *".into()),
+            every: None,
+            missed: Missed::Once,
             time_zone: "UTC".into(),
             converter: "cleanup.purge-records".into(),
             enabled: true,
@@ -261,10 +265,17 @@ fn a_schedule_fires_once() {
             next_fire: at(10),
         };
         store.put_schedule(schedule).await.unwrap();
-        assert!(store.fire("s", at(10), at(100), new_job(10), at(10)).await.unwrap());
-        assert!(!store.fire("s", at(10), at(100), new_job(10), at(11)).await.unwrap());
-        assert_eq!(store.list(Filter { limit: 10, ..Filter::default() }).await.unwrap().len(), 1);
-        assert_eq!(store.schedules().await.unwrap()[0].next_fire, at(100));
+        assert!(store.fire("s", at(10), at(100), vec![new_job(10)], at(10)).await.unwrap());
+        assert!(!store.fire("s", at(10), at(100), vec![new_job(10)], at(11)).await.unwrap());
+        let jobs = || async { store.list(Filter { limit: 10, ..Filter::default() }).await.unwrap().len() };
+        assert_eq!(jobs().await, 1);
+        let kept = store.schedules().await.unwrap().remove(0);
+        assert_eq!((kept.last_fire, kept.next_fire), (Some(at(10)), at(100)));
+        // Without a job it only moves on; with several, all come.
+        assert!(store.fire("s", at(100), at(200), vec![], at(150)).await.unwrap());
+        assert_eq!((jobs().await, store.schedules().await.unwrap()[0].last_fire), (1, Some(at(10))));
+        assert!(store.fire("s", at(200), at(300), vec![new_job(200), new_job(201)], at(250)).await.unwrap());
+        assert_eq!((jobs().await, store.schedules().await.unwrap()[0].last_fire), (3, Some(at(250))));
     });
 }
 

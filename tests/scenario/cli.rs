@@ -175,6 +175,8 @@ async fn schedules_are_put_run_and_deleted() {
     assert_eq!(client.server.ended(&id).await["state"], "succeeded");
     client.ok(&["schedules", "delete", "nightly"]).await;
     assert!(!client.ok(&["schedules", "list"]).await.contains("nightly"));
+    client.ok(&["schedules", "put", "often", "--every", "15m", "--missed", "all", "--converter", "cleanup.purge-staging"]).await;
+    assert!(client.ok(&["schedules", "list"]).await.contains("every 15m"));
     let wrong = client.run(&["schedules", "put", "x", "--cron", "soon", "--converter", "cleanup.purge-records"]).await;
     assert!(wrong.exit == 2 && wrong.complaint.contains("cron"), "{}", wrong.complaint);
     assert_eq!(client.run(&["schedules", "delete", "nobody"]).await.exit, 2);

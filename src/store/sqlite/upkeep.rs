@@ -132,7 +132,7 @@ impl Upkeep for SqliteStore {
         .await
     }
 
-    async fn fire(&self, name: &str, expected: Timestamp, next: Timestamp, job: NewJob, now: Timestamp) -> Result<bool> {
+    async fn fire(&self, name: &str, expected: Timestamp, next: Timestamp, jobs: Vec<NewJob>, now: Timestamp) -> Result<bool> {
         let name = name.to_owned();
         self.write(move |tx| {
             let found = one(tx.connection, "SELECT schedule FROM schedules WHERE name = ?1", &[&name], |r| r.get::<_, String>(0))?;
@@ -140,8 +140,11 @@ impl Upkeep for SqliteStore {
             if schedule.next_fire.as_millisecond() != expected.as_millisecond() {
                 return Ok(false);
             }
-            put_schedule(tx, &Schedule { last_fire: Some(now), next_fire: next, ..schedule })?;
-            jobs::insert(tx, job, now)?;
+            let last_fire = if jobs.is_empty() { schedule.last_fire } else { Some(now) };
+            put_schedule(tx, &Schedule { last_fire, next_fire: next, ..schedule })?;
+            for job in jobs {
+                jobs::insert(tx, job, now)?;
+            }
             Ok(true)
         })
         .await

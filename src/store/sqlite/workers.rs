@@ -12,7 +12,8 @@ impl Workers for SqliteStore {
         self.write(move |tx| {
             let presence = Presence { seen_at: now, order: None, ..presence };
             tx.execute("DELETE FROM workers WHERE seen_at <= ?1", [gone(now)])?;
-            let sql = "INSERT INTO workers VALUES (?1, ?2, NULL, ?3) ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at, presence = excluded.presence";
+            let sql =
+                "INSERT INTO workers VALUES (?1, ?2, NULL, ?3) ON CONFLICT DO UPDATE SET seen_at = excluded.seen_at, presence = excluded.presence";
             tx.execute(sql, params![presence.id, now.as_millisecond(), text(&presence)?]).map(drop)
         })
         .await

@@ -111,6 +111,11 @@ async fn schedules_are_put_run_and_deleted() {
             &json!({"cron": "@daily", "converter": "cleanup.purge-staging", "enabled": false, "time_zone": "UTC"}),
         )
         .await;
+    let often = json!({"every": "1s", "converter": "cleanup.purge-staging", "missed": "skip"});
+    let put: Value = server.send(Method::PUT, "/v1/schedules/often", &often).await.json().await.unwrap();
+    assert_eq!((&put["cron"], &put["every"], &put["missed"]), (&Value::Null, &json!("1s"), &json!("skip")));
+    server.until("/v1/schedules/often", |schedule| schedule["last_fire"].is_string()).await;
+    assert_eq!(server.request(Method::DELETE, "/v1/schedules/often").send().await.unwrap().status(), 204);
     server.restart().await;
     let kept = server.json("/v1/schedules/nightly").await;
     assert_eq!((&kept["cron"], &kept["enabled"]), (&json!("@daily"), &json!(false)));
