@@ -6,7 +6,7 @@ UPDATE jobs SET fairness_key = coalesce(json_extract(record, '$.job.fairness_key
 DROP INDEX jobs_ready;
 CREATE INDEX jobs_ready ON jobs (queue, priority DESC, turn, id) WHERE state = 0 AND turn IS NOT NULL;
 CREATE INDEX jobs_later ON jobs (queue, run_at, id) WHERE state = 0 AND turn IS NULL AND waiting = 0;
-CREATE INDEX jobs_age   ON jobs (queue, run_at) WHERE state = 0 AND waiting = 0;
+CREATE INDEX jobs_age   ON jobs (queue, waiting, run_at) WHERE state = 0;
 
 -- The highest turn leased of a queue's jobs of one priority, and the last turn given to each fairness key among them.
 CREATE TABLE turns_leased (queue TEXT NOT NULL, priority INTEGER NOT NULL, turn INTEGER NOT NULL, PRIMARY KEY (queue, priority)) WITHOUT ROWID;

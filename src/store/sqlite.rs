@@ -140,7 +140,7 @@ fn failed(error: rusqlite::Error) -> StoreError {
 mod tests {
     use super::*;
 
-    fn version(connection: &Connection) -> usize {
+    fn version(connection: &Connection) -> i64 {
         connection.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap()
     }
 
@@ -153,7 +153,7 @@ mod tests {
         connection.execute_batch("PRAGMA user_version = 1").unwrap();
         migrate(&connection).unwrap();
         let kept = connection.query_row("SELECT fairness_key, turn FROM jobs", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
-        assert_eq!((kept, version(&connection)), (("site-a".to_owned(), None::<i64>), SCHEMA.len()));
+        assert_eq!((kept, version(&connection)), (("site-a".to_owned(), None::<i64>), SCHEMA.len() as i64));
         migrate(&connection).unwrap();
         connection.execute_batch("PRAGMA user_version = 9").unwrap();
         assert!(migrate(&connection).unwrap_err().to_string().contains("schema 9"));

@@ -11,7 +11,8 @@ const PROMOTED_MAX: i64 = 1000;
 
 /// Gives every queued job that has become due its turn, in order of `run_at`, then id. True: none is left over.
 pub fn promote(tx: &Tx<'_>, queue: &str, now: Timestamp) -> Result<bool> {
-    let sql = "SELECT seq, priority, fairness_key FROM jobs WHERE state = 0 AND turn IS NULL AND waiting = 0 AND queue = ?1 AND run_at <= ?2 ORDER BY run_at, id LIMIT ?3";
+    let sql = "SELECT seq, priority, fairness_key FROM jobs INDEXED BY jobs_later
+               WHERE state = 0 AND turn IS NULL AND waiting = 0 AND queue = ?1 AND run_at <= ?2 ORDER BY run_at, id LIMIT ?3";
     let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, u8>(1)?, r.get::<_, String>(2)?));
     let due = rows(tx.connection, sql, &[&queue, &now.as_millisecond(), &PROMOTED_MAX], read)?;
     for (seq, priority, key) in &due {

@@ -34,7 +34,7 @@ impl Upkeep for SqliteStore {
             let waiting = rows(c, "SELECT queue FROM counts WHERE state = 0 AND n > 0", &[], |r| r.get::<_, String>(0))?;
             let mut since = BTreeMap::new();
             for queue in waiting {
-                let sql = "SELECT min(run_at) FROM jobs WHERE state = 0 AND waiting = 0 AND queue = ?1";
+                let sql = "SELECT min(run_at) FROM jobs INDEXED BY jobs_age WHERE state = 0 AND waiting = 0 AND queue = ?1";
                 let head = one(c, sql, &[&queue], |r| r.get::<_, Option<i64>>(0))?.flatten();
                 since.extend(head.map(|head| (queue, time(head))));
             }
@@ -58,7 +58,7 @@ impl Upkeep for SqliteStore {
             let new = leases::tuning(tx.connection, &queue)?.changed(change);
             tx.execute("INSERT OR REPLACE INTO tunings VALUES (?1, ?2)", params![queue, text(&new)?])?;
             if soft.is_some() || hard.is_some() {
-                for mut found in tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND queue = ?1", &[&queue])? {
+                for mut found in tx.select("SELECT seq, record FROM jobs INDEXED BY jobs_state WHERE state = 1 AND queue = ?1", &[&queue])? {
                     transition::tune(&mut found.record, &new);
                     tx.save(&found, None)?;
                 }
@@ -78,7 +78,8 @@ impl Upkeep for SqliteStore {
             let queue = queue.clone();
             let step: u64 = self
                 .write(move |tx| {
-                    let waiting = tx.select("SELECT seq, record FROM jobs WHERE state = 0 AND queue = ?1 LIMIT 200", &[&queue])?;
+                    let waiting =
+                        tx.select("SELECT seq, record FROM jobs INDEXED BY jobs_age WHERE state = 0 AND queue = ?1 LIMIT 200", &[&queue])?;
                     let n = waiting.len() as u64;
                     for mut found in waiting {
                         if let Some(kind) = transition::cancel(&mut found.record, crate::job::CancelMode::Soft, now) {

@@ -56,7 +56,7 @@ pub fn tell(tx: &mut Tx<'_>) -> Result<()> {
     while left > 0 {
         let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get(2)?));
         let Some((id, state, at)) = one(tx.connection, "SELECT job, state, at FROM ends LIMIT 1", &[], read)? else { return Ok(()) };
-        let sql = "SELECT seq, record FROM waits JOIN jobs ON jobs.seq = waits.job WHERE dependency = ?1 ORDER BY seq LIMIT ?2";
+        let sql = "SELECT seq, record FROM waits JOIN jobs ON jobs.seq = waits.job WHERE dependency = ?1 ORDER BY waits.job LIMIT ?2";
         let dependents = tx.select(sql, &[&id, &(left as i64)])?;
         if dependents.len() < left {
             tx.execute("DELETE FROM ends WHERE job = ?1", [&id])?;
