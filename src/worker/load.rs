@@ -15,12 +15,12 @@ pub struct Load {
 
 /// Reads the load, reading by reading.
 #[derive(Default)]
-pub struct Meter {
+pub struct Sensor {
     /// Idle and all processor time, in ticks, at the last reading.
     last: (u64, u64),
 }
 
-impl Meter {
+impl Sensor {
     /// What /proc does not tell counts as nothing to spare.
     pub fn read(&mut self) -> Load {
         let text = |path: &str| read_to_string(path).unwrap_or_default();
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn this_host_tells_something() {
-        let mut meter = Meter::default();
-        let load = meter.read();
+        let mut sensor = Sensor::default();
+        let load = sensor.read();
         assert!((0.0..=1.0).contains(&load.cpu_idle) && load.memory_available > 0.0 && load.memory_available <= 1.0, "{load:?}");
-        assert!((0.0..=1.0).contains(&meter.read().cpu_idle));
+        assert!((0.0..=1.0).contains(&sensor.read().cpu_idle));
     }
 }

@@ -1,7 +1,7 @@
 //! One queue's slots in this process. A slot is taken first, then the work: nothing waits in memory, the queue is the store.
 
 use super::autoscale::{Autoscaler, Demand};
-use super::load::Meter;
+use super::load::Sensor;
 use super::running::Running;
 use super::{Engine, LEASE, TICK, attempt};
 use crate::limits::Rate;
@@ -21,7 +21,7 @@ pub struct Pool {
     drain: CancellationToken,
     tuning: Tuning,
     scaler: Autoscaler,
-    meter: Meter,
+    sensor: Sensor,
 }
 
 impl Pool {
@@ -35,7 +35,7 @@ impl Pool {
             drain,
             tuning: Tuning::default(),
             scaler: Autoscaler::default(),
-            meter: Meter::default(),
+            sensor: Sensor::default(),
         }
     }
 
@@ -106,7 +106,7 @@ impl Pool {
             Err(error) => return tracing::warn!(queue = self.name, %error, "the backlog could not be looked at"),
         };
         let demand = Demand { busy: u32::try_from(busy).unwrap_or(u32::MAX), waiting: due && self.tuning.paused != Some(true) };
-        self.scaler.decide(range, demand, self.meter.read(), now);
+        self.scaler.decide(range, demand, self.sensor.read(), now);
     }
 
     fn autoscale(&self) -> Option<Autoscale> {
