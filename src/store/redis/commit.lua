@@ -11,7 +11,7 @@
 local now, id = ARGV[1], ARGV[3]
 local old = load(id)
 if not old then return '' end
-if old.v ~= ARGV[4] then return old.op == ARGV[2] and 'done' or found(id) end
+if old.v ~= ARGV[4] then return old.op == ARGV[2] and 'done' or found(id, old) end
 local job = {}
 for name, value in pairs(old) do job[name] = value end
 job.st, job.ra, job.ex, job.fi, job.by = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]

@@ -12,7 +12,8 @@ local answer = {'leased'}
 
 if ARGV[7] == '1' then
   for _, id in ipairs(call('ZRANGE', P .. ':leased', 0, -1)) do
-    if call('HGET', P .. ':job:' .. id, 'op') == ARGV[6] then answer[#answer + 1] = found(id) end
+    local job = load(id)
+    if job.op == ARGV[6] then answer[#answer + 1] = found(id, job) end
   end
   if #answer > 1 then return answer end
 end
@@ -38,7 +39,7 @@ for _, id in ipairs(call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1)) do
   call('HSET', P .. ':run:' .. id, 'lease', ARGV[5])
   if tuning then call('HSET', P .. ':run:' .. id, 'tuning', tuning) end
   event(now, 'started', id, queue, '{"attempt":' .. job.at .. '}')
-  answer[#answer + 1] = found(id)
+  answer[#answer + 1] = found(id, job)
 end
 publish()
 return answer

@@ -5,8 +5,9 @@
 local limit, before, since, till = tonumber(ARGV[1]), ARGV[2], ARGV[6], ARGV[7]
 local before_at
 if before ~= '' then
-  before_at = call('HGET', P .. ':job:' .. before, 'cr')
-  if not before_at then return {} end
+  local job = load(before)
+  if not job then return {} end
+  before_at = job.cr
 end
 
 -- The first position, counted from the newest, that is below `before`: among equal times the ids decide.

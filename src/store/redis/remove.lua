@@ -6,7 +6,7 @@ local TOLD_KEPT_S = 7 * 86400
 local id = ARGV[1]
 local job = load(id)
 if not job then return '' end
-if job.v ~= ARGV[2] then return found(id) end
+if job.v ~= ARGV[2] then return found(id, job) end
 lift(id, job)
 call('ZREM', P .. ':words', unpack(words(id, call('GET', P .. ':body:' .. id))))
 call('DEL', P .. ':job:' .. id, P .. ':body:' .. id, P .. ':run:' .. id, P .. ':log:' .. id)

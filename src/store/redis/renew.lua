@@ -11,19 +11,20 @@ while at <= #ARGV do
   local lines = tonumber(ARGV[first_fact + 2 * facts])
   local first_line = first_fact + 2 * facts + 1
   at = first_line + lines
-  local known = call('HMGET', P .. ':job:' .. id, 'st', 'at', 'v', 'op')
-  if known[1] ~= '1' or known[2] ~= attempt then
+  local job = load(id)
+  if not job or job.st ~= '1' or job.at ~= attempt then
     answer[#answer + 1] = ''
-  elseif known[4] == ARGV[2] then
-    answer[#answer + 1] = found(id)
+  elseif job.op == ARGV[2] then
+    answer[#answer + 1] = found(id, job)
   else
-    local next_version = string.format('%d', known[3] + 1)
-    call('HSET', P .. ':job:' .. id, 'v', next_version, 'op', ARGV[2])
+    local is_known = job.v == version
+    job.v, job.op = string.format('%d', job.v + 1), ARGV[2]
+    save(id, job)
     call('ZADD', P .. ':leased', ARGV[1], id)
     if facts > 0 then call('HSET', P .. ':run:' .. id, unpack(ARGV, first_fact, first_fact + 2 * facts - 1)) end
     log(id, first_line, first_line + lines - 1)
     if facts + lines > 0 then notice('job ' .. id) end
-    answer[#answer + 1] = known[3] == version and next_version or found(id)
+    answer[#answer + 1] = is_known and job.v or found(id, job)
   end
 end
 publish()

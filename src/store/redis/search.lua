@@ -66,10 +66,10 @@ local function fits(id)
   for i = 2, #terms do
     if not has(terms[i], id) then return false end
   end
-  local job = call('HMGET', P .. ':job:' .. id, 'st', 'q', 'fm', 'cr')
-  local function is(n, wanted) return wanted == '' or job[n] == wanted end
-  return job[1] and is(1, ARGV[4]) and is(2, ARGV[5]) and is(3, ARGV[6])
-    and (ARGV[7] == '' or tonumber(job[4]) >= tonumber(ARGV[7])) and (ARGV[8] == '' or tonumber(job[4]) < tonumber(ARGV[8]))
+  local job = load(id)
+  local function is(name, wanted) return wanted == '' or job[name] == wanted end
+  return job and is('st', ARGV[4]) and is('q', ARGV[5]) and is('fm', ARGV[6])
+    and (ARGV[7] == '' or tonumber(job.cr) >= tonumber(ARGV[7])) and (ARGV[8] == '' or tonumber(job.cr) < tonumber(ARGV[8]))
 end
 
 local answer = {''}

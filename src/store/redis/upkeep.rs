@@ -125,9 +125,11 @@ impl Upkeep for RedisStore {
     }
 
     async fn is_live(&self, lease: Lease) -> Result<bool> {
-        let key = self.link().key(&format!("job:{}", lease.job));
-        let (state, attempt): (Option<u8>, Option<u32>) = decode(self.link().ask_one(cmd("HMGET").arg(key).arg("st").arg("at")).await?)?;
-        Ok(state == Some(State::Running as u8) && attempt == Some(lease.attempt))
+        match self.read(lease.job).await {
+            Ok(stored) => Ok(transition::is_held(&stored.record, lease)),
+            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
