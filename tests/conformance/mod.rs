@@ -4,9 +4,9 @@ mod blobs;
 mod redis;
 mod store;
 
+use crate::support::redis::fresh_store;
 use millrace::blobs::Blobs;
 use millrace::blobs::local::LocalBlobs;
-use crate::support::redis::fresh_store;
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use std::future::Future;

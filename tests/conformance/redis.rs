@@ -271,3 +271,18 @@ fn a_new_master_is_found_by_its_sentinel() {
         assert_eq!(store.lease(lease_request(5, 40), at(10)).await.unwrap()[0].job.id, id);
     });
 }
+
+#[test]
+fn tls_and_passwords_are_spoken_and_asked_for() {
+    run(async {
+        let (server, port) = RedisServer::with_tls();
+        server.command(&["ACL", "SETUSER", "mill", "on", ">secret", "~{m}*", "&{m}*", "+@all", "-config"]).await;
+        let url = |user: &str, certificate: &str| format!("rediss://{user}@localhost:{port}/?prefix=m{certificate}");
+        let store = RedisStore::open(&url("mill:secret", "#insecure")).await.unwrap();
+        let id = insert(&store, 0).await;
+        assert_eq!(store.lease(lease_request(1, 40), at(10)).await.unwrap()[0].job.id, id);
+        for refused in [url("mill:wrong", "#insecure"), url("mill:secret", "")] {
+            assert!(matches!(RedisStore::open(&refused).await, Err(StoreError::Unavailable(_))), "{refused}");
+        }
+    });
+}

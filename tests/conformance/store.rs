@@ -405,7 +405,10 @@ fn progress_measures_and_log_are_read_back_while_the_attempt_runs() {
         let media = Media { width: Some(7), ..Media::default() };
         let told = Renewal { progress: Some(progress(10.0)), media: Some(media.clone()), log: vec![line(0), line(1)], ..renewal(lease) };
         store.renew(vec![told], at(60), at(20)).await.unwrap();
-        store.renew(vec![Renewal { progress: Some(progress(20.0)), log: (2..2100).map(line).collect(), ..renewal(lease) }], at(60), at(21)).await.unwrap();
+        store
+            .renew(vec![Renewal { progress: Some(progress(20.0)), log: (2..2100).map(line).collect(), ..renewal(lease) }], at(60), at(21))
+            .await
+            .unwrap();
         let job = store.get(id).await.unwrap().job;
         assert_eq!((job.progress.percent, job.input.unwrap().media), (20.0, media));
         let log: Vec<_> = store.log(id, 1).await.unwrap().into_iter().map(|l| l.message).collect();

@@ -1,12 +1,12 @@
 //! Two workers race for leases while jobs are submitted, cancelled, finished, lost and retried: the store and a list in
 //! memory must agree after every step.
 
-use crate::support::redis::fresh_store;
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
+use crate::support::redis::fresh_store;
 use millrace::failure::{Code, Failure};
 use millrace::job::{CancelMode, JobId, Lease, State};
-use millrace::store::sqlite::SqliteStore;
 use millrace::store::Store;
+use millrace::store::sqlite::SqliteStore;
 use proptest::prelude::*;
 use std::sync::Arc;
 

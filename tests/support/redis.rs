@@ -28,6 +28,33 @@ impl RedisServer {
         RedisServer::start(&["cluster-enabled", "yes", "cluster-port", &free_port().to_string()])
     }
 
+    /// Speaks TLS, with a certificate nobody has signed, on the port returned too.
+    pub fn with_tls() -> (RedisServer, u16) {
+        let (port, tls_port, folder) = (free_port(), free_port(), tempfile::tempdir().unwrap());
+        let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+        let mut make = Command::new("openssl");
+        make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        let made = make.arg("-keyout").arg(&key).arg("-out").arg(&certificate).output().expect("openssl is installed (scripts/setup)");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
+        let tls_port_text = tls_port.to_string();
+        let settings = [
+            "tls-port",
+            &tls_port_text,
+            "tls-auth-clients",
+            "no",
+            "tls-key-file",
+            key,
+            "tls-cert-file",
+            certificate,
+            "tls-ca-cert-file",
+            certificate,
+        ];
+        let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
+        let process = launch(port, &folder, &settings);
+        (RedisServer { process, port, folder, settings }, tls_port)
+    }
+
     /// Watches this server under the name `watched`; alone it may decide that the server is gone.
     pub fn sentinel_of(master: &RedisServer) -> RedisServer {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());

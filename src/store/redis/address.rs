@@ -30,7 +30,9 @@ enum Place {
 impl Address {
     /// Reads a URL of one of the forms the store's own page lists. The message says what is wrong, without the password.
     pub fn parse(url: &str) -> Result<Address, String> {
-        let (scheme, rest) = url.split_once("://").ok_or("a store URL begins with redis://, rediss:// or redis+unix://")?;
+        // Of TLS: `#insecure`.
+        let (plain, fragment) = url.find('#').map_or((url, ""), |at| url.split_at(at));
+        let (scheme, rest) = plain.split_once("://").ok_or("a store URL begins with redis://, rediss:// or redis+unix://")?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or("millrace");
         if prefix.is_empty() || !prefix.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
@@ -56,8 +58,9 @@ impl Address {
         };
         // A sentinel has no password of the server's, a cluster's node has.
         let node_at = if place == Place::Cluster { at.as_str() } else { "" };
-        let nodes = hosts.split(',').map(|host| info(&with_port(&format!("{tls}://{node_at}{host}"), host, port))).collect::<Result<Vec<_>, _>>()?;
-        Ok(Address { place, nodes, server: info(&format!("{tls}://{at}localhost/{database}"))?, prefix })
+        let node = |host: &str| info(&format!("{}{fragment}", with_port(&format!("{tls}://{node_at}{host}"), host, port)));
+        let nodes = hosts.split(',').map(node).collect::<Result<Vec<_>, _>>()?;
+        Ok(Address { place, nodes, server: info(&format!("{tls}://{at}localhost/{database}{fragment}"))?, prefix })
     }
 
     /// The server that takes our writes now.
@@ -140,6 +143,8 @@ mod tests {
         assert_eq!((redis.db(), redis.username(), redis.password()), (3, Some("me"), Some("secret")));
         assert_eq!(nodes("redis+unix:///run/redis.sock?db=1"), ["/run/redis.sock"]);
         assert!(matches!(Address::parse("rediss://db").unwrap().server.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+        let loose = Address::parse("rediss+cluster://a,b?prefix=x#insecure").unwrap();
+        assert!(matches!(loose.nodes[1].addr(), ConnectionAddr::TcpTls { insecure: true, .. }), "{loose:?}");
     }
 
     #[test]
@@ -156,7 +161,8 @@ mod tests {
 
     #[test]
     fn what_is_no_store_url_is_refused() {
-        for url in ["", "redis", "http://a", "redis+sentinel://a", "redis+sentinel://a/", "redis://a?prefix=", "redis://a?prefix={x}", "redis://a/x"] {
+        for url in ["", "redis", "http://a", "redis+sentinel://a", "redis+sentinel://a/", "redis://a?prefix=", "redis://a?prefix={x}", "redis://a/x"]
+        {
             assert!(Address::parse(url).is_err(), "{url}");
         }
     }

@@ -5,9 +5,7 @@ use super::scripts::{LEASE, RENEW};
 use super::stored::{self, Facts, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, read_all};
 use crate::job::{Job, Lease, LogLine, Record};
-use crate::store::{
-    Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, StoreError, document, transition,
-};
+use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, StoreError, document, transition};
 use ::redis::{Cmd, Pipeline, Value};
 use jiff::Timestamp;
 
@@ -137,7 +135,9 @@ impl RedisStore {
             version => match self.held().renew(renewal, decode(version)?, |stored| held(&stored.record)) {
                 Some(held) => return Ok(held),
                 // Another verb of this process had the record in its hands.
-                None => self.read(id).await.map(Some).or_else(|error| if matches!(error, StoreError::NotFound(_)) { Ok(None) } else { Err(error) })?,
+                None => {
+                    self.read(id).await.map(Some).or_else(|error| if matches!(error, StoreError::NotFound(_)) { Ok(None) } else { Err(error) })?
+                }
             },
         };
         match stored.filter(|stored| transition::is_held(&stored.record, renewal.lease)) {

@@ -5,7 +5,9 @@ use super::address::Address;
 use super::scripts::Script;
 use crate::store::{Result, StoreError};
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value,
+};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;

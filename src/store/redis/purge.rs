@@ -3,9 +3,9 @@
 use super::RedisStore;
 use super::change::{Change, Outcome, pipeline};
 use super::jobs::{Removal, removal};
+use super::milliseconds;
 use super::scripts::{PURGE_EVENTS, PURGE_UPLOADS};
 use super::stored::decode;
-use super::milliseconds;
 use crate::job::Upload;
 use crate::store::{PurgePolicy, Purged, Result, document, transition};
 use ::redis::cmd;
@@ -27,7 +27,12 @@ pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> 
 
 async fn outputs(store: &RedisStore, policy: &PurgePolicy, now: Timestamp, purged: &mut Purged) -> Result<()> {
     for (queue, before) in &policy.outputs_before {
-        let mut changes = store.select(&format!("bytes:{queue}"), Some(*before), policy.limit).await?.into_iter().map(|s| (s, Change::default())).collect::<Vec<_>>();
+        let mut changes = store
+            .select(&format!("bytes:{queue}"), Some(*before), policy.limit)
+            .await?
+            .into_iter()
+            .map(|s| (s, Change::default()))
+            .collect::<Vec<_>>();
         let keys: Vec<Vec<String>> = changes.iter_mut().map(|(stored, _)| transition::forget_outputs(&mut stored.record)).collect();
         for (keys, outcome) in keys.into_iter().zip(store.commit(&changes, now).await?) {
             if matches!(outcome, Outcome::Done) {

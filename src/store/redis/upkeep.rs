@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Jobs read and changed in one step of a verb that concerns many.
 const STEP: usize = 200;
+/// Far more than all workers have slots.
+const RUNNING_MAX: usize = 100_000;
 
 #[async_trait::async_trait]
 impl Upkeep for RedisStore {
@@ -42,7 +44,7 @@ impl Upkeep for RedisStore {
         let changes_limits = change.soft_time_limit.is_some() || change.hard_time_limit.is_some();
         let new = self.replace_tuning(queue, change, now).await?;
         if changes_limits {
-            let running = self.select(&format!("jobs:{}:{queue}", State::Running as u8), None, usize::MAX >> 1).await?;
+            let running = self.select(&format!("jobs:{}:{queue}", State::Running as u8), None, RUNNING_MAX).await?;
             for stored in running {
                 let tuned = self.change(stored.id(), now, |record| {
                     transition::tune(record, &new);
