@@ -415,3 +415,22 @@ fn progress_measures_and_log_are_read_back_while_the_attempt_runs() {
         assert_eq!((log.len(), log[0].as_str(), log[1998].as_str()), (1999, "1", "1999"));
     });
 }
+
+#[test]
+fn an_end_and_the_next_lease_are_one_verb() {
+    on_every_store(|store| async move {
+        let (first, second) = (store_of(&store, new_job(0)).await, store_of(&store, new_job(1)).await);
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        let (lease, next) = (Lease { job: first, attempt: 1 }, Lease { job: second, attempt: 1 });
+        let (ended, leased) = store.finish_and_lease(finish(lease, None, None), lease_request(1, 50), at(20)).await.unwrap();
+        assert_eq!((ended.unwrap().state, store.get(first).await.unwrap().job.state), (State::Succeeded, State::Succeeded));
+        assert_eq!(leased.iter().map(|r| (r.job.id, r.job.state, r.job.attempt)).collect::<Vec<_>>(), [(second, State::Running, 1)]);
+        // A job that is retried at once comes back to the same hands, and an end that came too late keeps nobody from work.
+        let failure = Failure::new(Code::Crashed, "x");
+        let (ended, leased) = store.finish_and_lease(finish(next, Some(failure), Some(at(30))), lease_request(1, 60), at(30)).await.unwrap();
+        assert_eq!((ended.unwrap().state, leased[0].job.attempt), (State::Queued, 2));
+        let third = store_of(&store, new_job(31)).await;
+        let (late, leased) = store.finish_and_lease(finish(next, None, None), lease_request(1, 70), at(40)).await.unwrap();
+        assert_eq!((late, leased[0].job.id), (Err(LeaseLost), third));
+    });
+}

@@ -6,7 +6,7 @@
 -- Returns {'expired', found...}: jobs past their expires_at, to be failed by the caller before it asks again;
 --         or {'leased', found...}, best first.
 -- Repeated: the leases of the first try are given again.
-local PROMOTED_MAX, EXPIRED_MAX = 1000, 100
+local PROMOTED_MAX, EXPIRED_MAX = 200, 100
 local now, queue, max = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local answer = {'leased'}
 

@@ -1,6 +1,6 @@
 //! The worker's verbs.
 
-use super::change::Change;
+use super::change::{Change, Outcome, outcome, pipeline};
 use super::scripts::{LEASE, RENEW};
 use super::stored::{self, Facts, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, read_all};
@@ -59,6 +59,35 @@ impl Leases for RedisStore {
     async fn finish(&self, finish: Finish, now: Timestamp) -> Result<Fenced<Job>> {
         let told = self.fenced(finish.lease, now, |record| finished(record, &finish, now));
         Ok(told.await?.map(|record| record.job))
+    }
+
+    async fn finish_and_lease(&self, end: Finish, request: LeaseRequest, now: Timestamp) -> Result<(Fenced<Job>, Vec<Record>)> {
+        let known = self.held().take(end.lease.job).filter(|stored| transition::is_held(&stored.record, end.lease));
+        let Some(mut stored) = known.filter(|_| request.max > 0) else {
+            return Ok((self.finish(end, now).await?, self.lease(request, now).await?));
+        };
+        let change = finished(&mut stored.record, &end, now);
+        let commit = self.commit_call(&stored, &change, &self.operation(), now)?;
+        let lease = self.lease_call(&request, now)?;
+        let answers = match self.link().ask(|repeated| pipeline(&[commit.clone(), repeatable(&lease, repeated)])).await {
+            // Full memory refuses the lease alone. The commit, repeated, is known to be done.
+            Err(StoreError::Full) => self.link().ask(|_| pipeline(std::slice::from_ref(&commit))).await?,
+            answers => answers?,
+        };
+        let mut answers = answers.into_iter();
+        let job = match outcome(answers.next().unwrap_or(Value::Nil))? {
+            Outcome::Done => Ok(stored.record.job),
+            Outcome::Newer(_) | Outcome::Gone => self.finish(end, now).await?,
+        };
+        let records = match answers.next().map(leased).transpose()? {
+            Some(Leased::Records(found)) => self.hold(found),
+            Some(Leased::Expired(expired)) => {
+                self.expire(expired, now).await?;
+                self.lease(request, now).await?
+            }
+            None => Vec::new(),
+        };
+        Ok((job, records))
     }
 
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<Fenced<()>> {
