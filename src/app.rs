@@ -118,7 +118,9 @@ impl App {
     }
 }
 
-fn keepers(data: &Path, purpose: Purpose) -> Result<(Arc<dyn Store>, Arc<dyn Blobs>), String> {
+type Keepers = (Arc<dyn Store>, Arc<dyn Blobs>);
+
+fn keepers(data: &Path, purpose: Purpose) -> Result<Keepers, String> {
     let (database, folder) = (data.join("millrace.db"), data.join("blobs"));
     let (store, blobs) = match purpose {
         Purpose::Service => (SqliteStore::open(&database), LocalBlobs::open(&folder)),

@@ -45,6 +45,8 @@ pub(super) struct Keeper {
     running: Option<Running>,
     retired: Vec<Running>,
     unfit: Option<(Instant, String)>,
+    /// In a row, while they warmed up.
+    deaths: u32,
     next_id: u64,
 }
 
@@ -74,7 +76,7 @@ enum Lost {
 
 impl Keeper {
     pub fn new(line: Arc<Line>, fork_server: Arc<ForkServer>, wear: Wear) -> Keeper {
-        Keeper { line, fork_server, wear, running: None, retired: Vec::new(), unfit: None, next_id: 0 }
+        Keeper { line, fork_server, wear, running: None, retired: Vec::new(), unfit: None, deaths: 0, next_id: 0 }
     }
 
     pub fn keep(mut self) {
@@ -149,7 +151,7 @@ impl Keeper {
         match zygote.hear(self.line.which.as_str()) {
             Ok(()) => {
                 if zygote.measured.is_some() {
-                    self.unfit = None;
+                    (self.unfit, self.deaths) = (None, 0);
                 }
                 self.running = Some(zygote);
             }
@@ -174,8 +176,9 @@ impl Keeper {
         drop(lost.socket);
         lost.process.iter().chain(&lost.zygote).for_each(bury);
         let level = lost.measured.as_ref().map_or(0, |m| m.level);
-        // One that was never born went down with its fork server.
-        let unfit = lost.measured.is_none() && lost.process.is_some();
+        // One that was never born went down with its fork server; one that dies young may have been killed.
+        self.deaths += u32::from(lost.measured.is_none() && lost.process.is_some());
+        let unfit = self.deaths >= TRIES;
         if unfit && self.unfit.is_none() {
             self.unfit = Some((Instant::now(), format!("the zygote ended while warming up: {reason}")));
         }

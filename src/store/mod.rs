@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+mod document;
+pub mod redis;
 pub mod sqlite;
 pub mod transition;
 mod tuning;
@@ -298,6 +300,14 @@ pub trait Leases {
     async fn output_done(&self, lease: Lease, done: OutputDone, now: Timestamp) -> Result<std::result::Result<(), LeaseLost>>;
     /// Ends an attempt, with its event in the same transaction. Repeating it is `LeaseLost`.
     async fn finish(&self, finish: Finish, now: Timestamp) -> Result<std::result::Result<Job, LeaseLost>>;
+    /// Ends an attempt and takes work for the slot it leaves: [`finish`](Leases::finish), then [`lease`](Leases::lease), in one round
+    /// trip. A lost lease does not keep the slot from new work.
+    async fn finish_and_lease(
+        &self,
+        finish: Finish,
+        request: LeaseRequest,
+        now: Timestamp,
+    ) -> Result<(std::result::Result<Job, LeaseLost>, Vec<Record>)>;
     /// Gives an interrupted attempt back; no failure is counted.
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<std::result::Result<(), LeaseLost>>;
     /// Takes back leases that run out before `limit`: queued again, or failed as `worker_lost` the third time. Returns the

@@ -5,12 +5,22 @@ use crate::failure::{Code, Failure};
 use crate::job::{Attempt, CancelMode, ItemError, JobId, Lease, Media, Record, State, Stats};
 use crate::progress::Progress;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 /// Leases that may be lost before the job is given up.
 pub const RECOVERIES_MAX: u32 = 3;
 
 /// What a transition tells the world: the event's kind.
 pub type Kind = &'static str;
+
+/// Small facts for a transition's event: the attempt, and for an end in failure its code.
+pub fn detail(record: &Record) -> Value {
+    let job = &record.job;
+    match job.error.as_ref().filter(|_| job.state.is_terminal()) {
+        Some(error) => json!({"attempt": job.attempt, "code": error.code}),
+        None => json!({"attempt": job.attempt}),
+    }
+}
 
 pub fn is_held(record: &Record, lease: Lease) -> bool {
     record.job.state == State::Running && record.job.attempt == lease.attempt

@@ -45,14 +45,14 @@ impl Heartbeat {
     }
 
     async fn beat(&mut self, all: bool) {
-        let now = self.engine.clock.now();
+        let (now, asked) = (self.engine.clock.now(), Instant::now());
         let all = all || self.confirmed.elapsed() >= RENEW_EVERY;
         let renewals = self.running.renewals(all);
         let leases: Vec<_> = renewals.iter().map(|r| r.lease).collect();
         match self.engine.store.renew(renewals, now.saturating_add(LEASE).unwrap_or(Timestamp::MAX), now).await {
             Ok(answers) => {
                 if all {
-                    self.confirmed = Instant::now();
+                    self.confirmed = asked;
                 }
                 for (lease, answer) in leases.into_iter().zip(answers) {
                     self.heed(lease, answer);
@@ -63,6 +63,8 @@ impl Heartbeat {
                 if self.confirmed.elapsed() > CONFIRM_WITHIN {
                     self.running.lose_all();
                 }
+                // A store that does not answer is not waited for twice: the leases run out meanwhile.
+                return;
             }
         }
         match self.engine.store.reap(now, now).await {

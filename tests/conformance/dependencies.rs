@@ -4,7 +4,7 @@ use super::on_every_store;
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
 use millrace::job::{CancelMode, Job, JobId, Lease, State};
-use millrace::store::{Inserted, Jobs, Leases, NewJob, Notice, PurgePolicy, StoreError, Upkeep};
+use millrace::store::{Inserted, NewJob, Notice, PurgePolicy, StoreError};
 
 fn after(dependencies: &[JobId], second: i64) -> NewJob {
     let mut new = new_job(second);

@@ -4,7 +4,7 @@ use super::on_every_store;
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
 use millrace::job::{CancelMode, JobId, Lease, Record};
-use millrace::store::{Jobs, Leases, NewJob, PurgePolicy, Upkeep};
+use millrace::store::{NewJob, PurgePolicy};
 
 /// An image job of a site, due at `second`.
 fn job_of(key: &str, second: i64) -> NewJob {

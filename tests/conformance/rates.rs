@@ -5,7 +5,7 @@ use crate::support::records::{at, lease_request, new_job};
 use jiff::Timestamp;
 use millrace::job::JobId;
 use millrace::limits::Rate;
-use millrace::store::{Jobs, LeaseRequest, Leases, NewJob, Tuning, Upkeep};
+use millrace::store::{LeaseRequest, NewJob, Tuning};
 
 /// Milliseconds after the thousandth second.
 fn ms(ms: i64) -> Timestamp {

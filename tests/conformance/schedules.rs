@@ -6,7 +6,7 @@ use millrace::clock::ManualClock;
 use millrace::limits::Span;
 use millrace::queue::Queues;
 use millrace::schedule::{ScheduleRequest, Scheduler, put};
-use millrace::store::{Filter, Jobs, Missed, Upkeep};
+use millrace::store::{Filter, Missed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ fn three_schedulers_fire_each_time_exactly_once() {
     on_every_store(|store| async move {
         let start: Timestamp = "2026-05-01T10:00:00Z".parse().unwrap();
         let (clock, queues) = (ManualClock::at(start), Arc::new(Queues::load(&[]).unwrap()));
-        put(&store, "s", every_minute(Missed::All), "UTC", start).await.unwrap();
-        let scheduler = || Scheduler { store: Arc::new(store.clone()), queues: queues.clone(), clock: clock.clone(), time_zone: "UTC".into() };
+        put(&*store, "s", every_minute(Missed::All), "UTC", start).await.unwrap();
+        let scheduler = || Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: "UTC".into() };
         let racing = [scheduler(), scheduler(), scheduler()];
         for minute in 1..=20u64 {
             // Now and then nobody looks for a while.

@@ -3,7 +3,7 @@
 use super::on_every_store;
 use crate::support::records::at;
 use millrace::job::JobId;
-use millrace::store::{Jobs, Notice, PoolPresence, Presence, StoreError, WorkerOrder, WorkerState, Workers};
+use millrace::store::{Notice, PoolPresence, Presence, StoreError, WorkerOrder, WorkerState};
 
 fn worker(id: &str) -> Presence {
     Presence {

@@ -41,19 +41,12 @@ impl Leases for SqliteStore {
         .await
     }
 
-    async fn finish(&self, finish: Finish, now: Timestamp) -> Result<Fenced<Job>> {
-        self.write(move |tx| {
-            fenced(tx, finish.lease, |tx, found| {
-                if let Some(done) = finish.output.clone() {
-                    output_done(tx, found, done, now)?;
-                }
-                let kind = transition::finish(&mut found.record, &finish, now);
-                tx.transition(found, None, kind, now)?;
-                tx.append_log(found.seq, &finish.log)?;
-                Ok(found.record.job.clone())
-            })
-        })
-        .await
+    async fn finish(&self, end: Finish, now: Timestamp) -> Result<Fenced<Job>> {
+        self.write(move |tx| finish(tx, &end, now)).await
+    }
+
+    async fn finish_and_lease(&self, end: Finish, request: LeaseRequest, now: Timestamp) -> Result<(Fenced<Job>, Vec<Record>)> {
+        self.write(move |tx| Ok((finish(tx, &end, now)?, lease(tx, &request, now)?))).await
     }
 
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<Fenced<()>> {
@@ -116,6 +109,18 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
         tx.execute("INSERT OR REPLACE INTO starts VALUES (?1, ?2)", params![request.queue, last.as_microsecond()])?;
     }
     Ok(leased)
+}
+
+fn finish(tx: &mut Tx<'_>, end: &Finish, now: Timestamp) -> Result<Fenced<Job>> {
+    fenced(tx, end.lease, |tx, found| {
+        if let Some(done) = end.output.clone() {
+            output_done(tx, found, done, now)?;
+        }
+        let kind = transition::finish(&mut found.record, end, now);
+        tx.transition(found, None, kind, now)?;
+        tx.append_log(found.seq, &end.log)?;
+        Ok(found.record.job.clone())
+    })
 }
 
 /// Changes the record and tells of it; the caller saves.

@@ -1,0 +1,65 @@
+#!lua
+-- Takes up to `max` jobs that are due in one queue, each with its attempt counted up.
+-- ARGV  1 now  2 queue  3 max  4 the lease's end  5 the lease's facts as JSON: with the queue's live settings
+--       they are kept beside the record, and every reader makes the attempt of them
+--       6 operation  7 the queue file's rate limit, as "100/m", or ''  8 now in microseconds  9 '1' when this is a repetition after a lost answer
+-- Returns {'expired', found...}: jobs past their expires_at, to be failed by the caller before it asks again;
+--         or {'leased', found...}, best first.
+-- Repeated: the leases of the first try are given again.
+local EXPIRED_MAX = 100
+local UNITS = {s = 1, m = 60, h = 3600}
+local now, queue, max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local answer = {'leased'}
+
+-- Takes the rate limit into account: how many may start, and what to note once so many have. See limits/rate.rs for the meaning.
+local function limited(rate, wanted)
+  local count, unit = string.match(rate, '^(%d+)/(%a)$')
+  if not count then return wanted, function() end end
+  local interval = math.floor(UNITS[unit] * 1e6 / count)
+  local burst = math.max(math.floor(count / UNITS[unit]), 1)
+  local at, last = tonumber(ARGV[8]), tonumber(call('HGET', P .. ':starts', queue) or -1e16)
+  local early = at - (last + interval * (2 - burst))
+  local free = early < 0 and 0 or math.min(math.floor(early / interval) + 1, burst)
+  return math.min(wanted, free), function(started)
+    local first = math.max(last + interval, at)
+    call('HSET', P .. ':starts', queue, string.format('%.0f', first + interval * (started - 1)))
+  end
+end
+
+if ARGV[9] == '1' then
+  for _, id in ipairs(call('ZRANGE', P .. ':leased', 0, -1)) do
+    local job = load(id)
+    if job.op == ARGV[6] then answer[#answer + 1] = found(id, job) end
+  end
+  if #answer > 1 then return answer end
+end
+if call('SISMEMBER', P .. ':paused', queue) == 1 then return answer end
+local expired = call('ZRANGEBYSCORE', P .. ':expiry', '-inf', '(' .. now, 'LIMIT', 0, EXPIRED_MAX)
+if #expired > 0 then
+  answer = {'expired'}
+  for _, id in ipairs(expired) do answer[#answer + 1] = found(id) end
+  return answer
+end
+promote(queue, now)
+local tuning = call('HGET', P .. ':tunings', queue)
+local rate = tuning and cjson.decode(tuning).rate_limit
+if rate == nil or rate == false then rate = ARGV[7] end
+local note_starts
+max, note_starts = limited(rate == cjson.null and '' or rate, max)
+local heads = max > 0 and call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1, 'WITHSCORES') or {}
+for head = 1, #heads, 2 do
+  local id, job = heads[head], load(heads[head])
+  local line, turn = job.pr .. ':' .. queue, heads[head + 1] - order(job.pr, 0)
+  if turn > tonumber(call('HGET', P .. ':turns', line) or 0) then call('HSET', P .. ':turns', line, string.format('%.0f', turn)) end
+  lift(id, job)
+  job.st, job.at, job.v, job.op = '1', string.format('%d', job.at + 1), string.format('%d', job.v + 1), ARGV[6]
+  save(id, job)
+  place(id, job, ARGV[4])
+  call('HSET', P .. ':run:' .. id, 'lease', ARGV[5])
+  if tuning then call('HSET', P .. ':run:' .. id, 'tuning', tuning) end
+  event(now, 'started', id, queue, '{"attempt":' .. job.at .. '}')
+  answer[#answer + 1] = found(id, job)
+end
+if #heads > 0 then note_starts(#heads / 2) end
+publish()
+return answer

@@ -1,0 +1,31 @@
+#!lua
+-- Extends leases and keeps what is new beside the record.
+-- ARGV  1 the leases' new end  2 operation
+--       then per lease: id, attempt, the version its holder knows, number of facts, name and JSON of each, number of log lines, each as JSON
+-- Returns per lease: '' when it is lost, the new version when the holder's was the last one, else what is found.
+-- Repeated: nothing is added a second time.
+local answer, at = {}, 3
+while at <= #ARGV do
+  local id, attempt, version, facts = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  local first_fact = at + 4
+  local lines = tonumber(ARGV[first_fact + 2 * facts])
+  local first_line = first_fact + 2 * facts + 1
+  at = first_line + lines
+  local job = load(id)
+  if not job or job.st ~= '1' or job.at ~= attempt then
+    answer[#answer + 1] = ''
+  elseif job.op == ARGV[2] then
+    answer[#answer + 1] = found(id, job)
+  else
+    local is_known = job.v == version
+    job.v, job.op = string.format('%d', job.v + 1), ARGV[2]
+    save(id, job)
+    call('ZADD', P .. ':leased', ARGV[1], id)
+    if facts > 0 then call('HSET', P .. ':run:' .. id, unpack(ARGV, first_fact, first_fact + 2 * facts - 1)) end
+    log(id, first_line, first_line + lines - 1)
+    if facts + lines > 0 then notice('job ' .. id) end
+    answer[#answer + 1] = is_known and job.v or found(id, job)
+  end
+end
+publish()
+return answer

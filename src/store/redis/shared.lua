@@ -1,0 +1,209 @@
+-- What every script shares: the keys of one instance, and what must move together.
+--
+-- KEYS[1] is the instance's prefix, as "{millrace}". Every key begins with it, so that all lie in one slot of a cluster:
+--
+-- :job:<id>      string  what scripts decide by, a line each as FIELDS lists them: v version, op last operation, q queue, st state (0 queued,
+--                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, pr priority, ra run_at, cr created_at, ex expires_at,
+--                        fi finished_at, fm format, up upload, bo borrowed blob, by 1 while published outputs are stored, fk fairness
+--                        key as JSON, wa ids of the jobs a queued one waits for, uk unique key. Absent values are empty. One string: a hash of so many fields takes ten times as long to read and write.
+-- :body:<id>     string  the words a search finds it by, a newline, the record as JSON as of the last commit
+-- :run:<id>      hash    what has happened since that commit: lease, tuning, waiting, progress, media, output:<group>
+-- :log:<id>      list    log lines as JSON          :told:<id>  list  numbers of its events
+-- :jobs:<st>:<q>, :form:<st>:<fm>:<q>  zset by created_at: every job is in one of each (the second, when it has a format)
+-- :counts        hash    <st>:<q> -> number of jobs
+-- :ready:<q>     zset by `order` below: jobs that have a turn      :delayed:<q>  zset by run_at: those that have none yet, and wait for no job
+-- :expiry        zset by expires_at: queued jobs
+-- :turns         hash    <pr>:<q> -> highest turn leased           :turns:<pr>:<q>  hash  fairness key -> last turn given
+-- :starts        hash    queue -> last start under a rate limit, in microseconds
+-- :waits:<id>    zset by created_at: jobs that wait for this one   :ends         zset by time: "<id> <st>", ends not told to all who waited
+-- :leased        zset by the lease's end: running jobs
+-- :ended:<q>     zset by finished_at     :bytes:<q>    the same, those whose outputs are stored
+-- :words         zset, all scores 0: "<word> <id>" and "#<id>"
+-- :unique, :borrowed, :using  hash  unique key -> job id, blob key and upload -> number of users: of live (queued or running) jobs
+-- :seq           number of the last event           :events     stream, entry <number>-0
+-- :idem:<key>    string  digest, newline, job id; kept for a day
+-- :upload:<id>   string  expires_at, space, JSON    :uploads    zset by expires_at: those no live job uses
+-- :tunings, :schedules, :due  hash  by name: JSON, JSON, next fire     :paused  set of queues
+-- :workers       hash    id -> seen_at, space, JSON                :orders, :taken  hash  id -> an order; operation, space, the order it took
+--
+-- Times are milliseconds since 1970, as text.
+local P, call = KEYS[1], redis.call
+local EVENTS_MAX, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 2000, 1000
+local FIELDS = {'v', 'op', 'q', 'st', 'at', 'pr', 'ra', 'cr', 'ex', 'fi', 'fm', 'up', 'bo', 'by', 'fk', 'wa', 'uk'}
+local LINES = '^' .. string.rep('([^\n]*)\n', #FIELDS - 1) .. '(.*)$'
+
+local news, heard = {}, {}
+
+-- Told to every process once the script is over.
+local function notice(text)
+  if not heard[text] then
+    heard[text] = true
+    news[#news + 1] = text
+  end
+end
+
+local function publish()
+  if #news > 0 then call('PUBLISH', P .. ':notices', table.concat(news, '\n')) end
+end
+
+local function load(id)
+  local text = call('GET', P .. ':job:' .. id)
+  if not text then return nil end
+  local values, job = {string.match(text, LINES)}, {}
+  for i, name in ipairs(FIELDS) do job[name] = values[i] end
+  return job
+end
+
+local function save(id, job)
+  local values = {}
+  for i, name in ipairs(FIELDS) do values[i] = job[name] end
+  call('SET', P .. ':job:' .. id, table.concat(values, '\n'))
+end
+
+-- What a reader needs: version, body, and what has happened since that body was written.
+local function found(id, job)
+  job = job or load(id)
+  if not job then return false end
+  return {job.v, call('GET', P .. ':body:' .. id), call('HGETALL', P .. ':run:' .. id)}
+end
+
+-- The place of a job among those that are ready: the least is taken first. Priority 9 to 0, then turn; fits a double.
+local function order(priority, turn) return string.format('%.0f', (9 - priority) * 1e13 + turn) end
+
+-- Lets a job that is due stand in line: one turn after the last that its key was given, and after the last that was leased.
+local function stand_in_line(id, job)
+  local line = job.pr .. ':' .. job.q
+  local leased, given = call('HGET', P .. ':turns', line), call('HGET', P .. ':turns:' .. line, job.fk)
+  local turn = math.max(leased or 0, given or 0) + 1
+  call('HSET', P .. ':turns:' .. line, job.fk, string.format('%.0f', turn))
+  call('ZADD', P .. ':ready:' .. job.q, order(job.pr, turn), id)
+end
+
+-- Gives turns to those that have become due; true: none is left over.
+local function promote(queue, now)
+  local due = call('ZRANGEBYSCORE', P .. ':delayed:' .. queue, '-inf', now, 'LIMIT', 0, PROMOTED_MAX)
+  for _, id in ipairs(due) do
+    call('ZREM', P .. ':delayed:' .. queue, id)
+    stand_in_line(id, load(id))
+  end
+  return #due < PROMOTED_MAX
+end
+
+local function is_live(job) return job.st == '0' or job.st == '1' end
+
+local function use(what, key, id, step)
+  if key ~= '' and call('HINCRBY', P .. what, key, step) <= 0 then call('HDEL', P .. what, key) end
+end
+
+-- A live job holds its unique key, its upload and the blob it borrows.
+local function hold(id, job)
+  if job.uk ~= '' then call('HSET', P .. ':unique', job.uk, id) end
+  use(':borrowed', job.bo, id, 1)
+  use(':using', job.up, id, 1)
+  if job.up ~= '' then call('ZREM', P .. ':uploads', job.up) end
+end
+
+local function let_go(id, job)
+  if job.uk ~= '' and call('HGET', P .. ':unique', job.uk) == id then call('HDEL', P .. ':unique', job.uk) end
+  use(':borrowed', job.bo, id, -1)
+  use(':using', job.up, id, -1)
+  local upload = job.up ~= '' and call('HEXISTS', P .. ':using', job.up) == 0 and call('GET', P .. ':upload:' .. job.up)
+  if upload then call('ZADD', P .. ':uploads', string.match(upload, '^%S+'), job.up) end
+end
+
+-- Enters a job into every index of its state. A queued one has no turn yet, unless it `has_turn`.
+local function place(id, job, lease_until, has_turn)
+  call('ZADD', P .. ':jobs:' .. job.st .. ':' .. job.q, job.cr, id)
+  if job.fm ~= '' then call('ZADD', P .. ':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, job.cr, id) end
+  call('HINCRBY', P .. ':counts', job.st .. ':' .. job.q, 1)
+  if job.st == '0' then
+    if has_turn then
+      stand_in_line(id, job)
+    elseif job.wa == '' then
+      call('ZADD', P .. ':delayed:' .. job.q, job.ra, id)
+    end
+    if job.ex ~= '' then call('ZADD', P .. ':expiry', job.ex, id) end
+    notice('ready ' .. job.q)
+  elseif job.st == '1' then
+    call('ZADD', P .. ':leased', lease_until, id)
+  else
+    call('ZADD', P .. ':ended:' .. job.q, job.fi, id)
+    if job.by == '1' then call('ZADD', P .. ':bytes:' .. job.q, job.fi, id) end
+  end
+end
+
+-- Takes a job out of every index of its state.
+local function lift(id, job)
+  call('ZREM', P .. ':jobs:' .. job.st .. ':' .. job.q, id)
+  if job.fm ~= '' then call('ZREM', P .. ':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, id) end
+  call('HINCRBY', P .. ':counts', job.st .. ':' .. job.q, -1)
+  if job.st == '0' then
+    if call('ZREM', P .. ':ready:' .. job.q, id) == 0 then call('ZREM', P .. ':delayed:' .. job.q, id) end
+    for other in string.gmatch(job.wa, '%S+') do call('ZREM', P .. ':waits:' .. other, id) end
+    if job.ex ~= '' then call('ZREM', P .. ':expiry', id) end
+  elseif job.st == '1' then
+    call('ZREM', P .. ':leased', id)
+  else
+    call('ZREM', P .. ':ended:' .. job.q, id)
+    if job.by == '1' then call('ZREM', P .. ':bytes:' .. job.q, id) end
+  end
+end
+
+-- Notes an end, for those who waited for it to be told; true when there are any.
+local function note_end(id, st, at)
+  if call('EXISTS', P .. ':waits:' .. id) == 0 then return false end
+  for _, other in ipairs({'2', '3', '4'}) do call('ZREM', P .. ':ends', id .. ' ' .. other) end
+  call('ZADD', P .. ':ends', at, id .. ' ' .. st)
+  return true
+end
+
+-- Lets a job wait for those of a list that have not succeeded; a reader finds them beside the record. Those that have ended
+-- otherwise are noted, so that it is told.
+local function wait_for(id, job, list, now)
+  local left = {}
+  for other in string.gmatch(list, '%S+') do
+    local dependency = load(other)
+    if not dependency or dependency.st ~= '2' then
+      left[#left + 1] = other
+      call('ZADD', P .. ':waits:' .. other, job.cr, id)
+      if dependency and not is_live(dependency) then note_end(other, dependency.st, now) end
+    end
+  end
+  job.wa = table.concat(left, ' ')
+  if list ~= '' then call('HSET', P .. ':run:' .. id, 'waiting', job.wa) end
+end
+
+-- The words of a body, as members of :words.
+local function words(id, body)
+  local members = {'#' .. id}
+  for word in string.gmatch(string.match(body, '^[^\n]*'), '%S+') do members[#members + 1] = word .. ' ' .. id end
+  return members
+end
+
+local function index(id, body)
+  local scored = {}
+  for _, member in ipairs(words(id, body)) do
+    scored[#scored + 1] = 0
+    scored[#scored + 1] = member
+  end
+  call('ZADD', P .. ':words', unpack(scored))
+end
+
+-- The number is given with the change it tells of, so a reader sees no gap.
+local function event(at, kind, id, queue, detail)
+  local n = call('INCR', P .. ':seq')
+  local number = string.format('%.0f', n)
+  local oldest = string.format('%.0f', math.max(0, n - EVENTS_MAX))
+  call('XADD', P .. ':events', 'MINID', '~', oldest, number .. '-0', 'at', at, 'kind', kind, 'job', id, 'queue', queue, 'detail', detail)
+  if id ~= '' then
+    call('RPUSH', P .. ':told:' .. id, number)
+    notice('job ' .. id)
+  end
+end
+
+-- Appends ARGV[first] to ARGV[last]; what is past the cap is dropped.
+local function log(id, first, last)
+  if last < first then return end
+  local room = LOG_LINES_MAX - call('LLEN', P .. ':log:' .. id)
+  for i = first, math.min(last, first + room - 1) do call('RPUSH', P .. ':log:' .. id, ARGV[i]) end
+end
