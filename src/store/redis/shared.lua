@@ -23,6 +23,7 @@
 --
 -- Times are milliseconds since 1970, as text.
 local P, call = KEYS[1], redis.call
+-- Events live in memory: beside their age, their number is limited.
 local EVENTS_MAX, LOG_LINES_MAX = 1000000, 2000
 local FIELDS = {'v', 'op', 'q', 'st', 'at', 'pr', 'ra', 'cr', 'ex', 'fi', 'fm', 'up', 'bo', 'by', 'uk'}
 local LINES = '^' .. string.rep('([^\n]*)\n', #FIELDS - 1) .. '(.*)$'
