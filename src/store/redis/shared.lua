@@ -28,6 +28,7 @@
 --
 -- Times are milliseconds since 1970, as text.
 local P, call = KEYS[1], redis.call
+-- Events live in memory: beside their age, their number is limited.
 local EVENTS_MAX, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 2000, 1000
 local FIELDS = {'v', 'op', 'q', 'st', 'at', 'pr', 'ra', 'cr', 'ex', 'fi', 'fm', 'up', 'bo', 'by', 'fk', 'wa', 'uk'}
 local LINES = '^' .. string.rep('([^\n]*)\n', #FIELDS - 1) .. '(.*)$'
