@@ -21,6 +21,7 @@ mod uploads;
 pub use observe::Requests;
 pub use server::serve;
 
+use crate::blobs::Links;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::probe::Prober;
@@ -37,6 +38,8 @@ pub struct Service {
     pub intake: Arc<Intake>,
     pub prober: Arc<Prober>,
     pub clock: SharedClock,
+    /// Where downloads are redirected to; none: their bytes are passed on.
+    pub links: Option<Arc<dyn Links>>,
     /// What clients must send as `Authorization: Bearer`; none: anyone who reaches the address may use it.
     pub token: Option<String>,
     /// IANA name, for schedules that name none.

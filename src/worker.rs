@@ -16,6 +16,7 @@ use crate::store::Store;
 use heartbeat::Heartbeat;
 use jiff::SignedDuration;
 use pool::Pool;
+pub use pool::PoolSpec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -52,11 +53,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts one pool for each of these queues, the heartbeat and the reaper.
-    pub fn start(engine: Arc<Engine>, queues: &[String]) -> Worker {
+    /// Starts these pools, the heartbeat and the reaper.
+    pub fn start(engine: Arc<Engine>, pools: &[PoolSpec]) -> Worker {
         let (drain, tasks, running) = (CancellationToken::new(), TaskTracker::new(), Arc::new(running::Running::default()));
-        for name in queues {
-            let pool = Pool::new(engine.clone(), name, running.clone(), drain.clone());
+        for spec in pools {
+            let pool = Pool::new(engine.clone(), spec, running.clone(), drain.clone());
             tasks.spawn(pool.run());
         }
         tasks.spawn(Heartbeat::new(engine, running.clone(), drain.clone()).run());

@@ -107,8 +107,7 @@ fn items(args: &Args) -> Result<Vec<Item>, String> {
 async fn convert_all(args: &Args, request: &Request, items: &[Item]) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
     let roots = vec![PathBuf::from("/")];
-    let config =
-        Config { data_dir: data.path().to_owned(), inputs: Inputs { roots }, pools: Vec::new(), ..Config::load(None, &super::environment())? };
+    let config = Config { inputs: Inputs { roots }, ..Config::load(None, &super::environment())? }.alone_in(data.path());
     let app = App::start(&config, Purpose::errand(items.first().map_or(Path::new(""), |item| &item.input))).await?;
     let slots = slots(args, &app).await?;
     let run = Run { args, request, app: &app, bars: MultiProgress::new(), interrupts: interrupts()?, written: Mutex::default() };

@@ -7,3 +7,4 @@ mod disk;
 mod hostile;
 mod http;
 mod kill;
+mod s3;

@@ -7,5 +7,6 @@ pub mod direct;
 pub mod events;
 pub mod jailed;
 pub mod records;
+pub mod s3;
 pub mod server;
 pub mod service;

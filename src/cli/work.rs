@@ -1,0 +1,25 @@
+//! `millrace work`: pools only, for further machines, until SIGTERM or Ctrl-C.
+
+use super::Exit;
+use super::process::{self, End};
+use crate::app::{App, Purpose};
+use crate::config::Config;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    process: process::Args,
+}
+
+pub fn run(args: Args) -> Exit {
+    process::run(args.process, |config| config.check_shared().map(|()| config), work)
+}
+
+async fn work(config: Config) -> Result<(), String> {
+    let end = End::listen()?;
+    let app = App::start(&config, Purpose::Work).await?;
+    tracing::info!("{} works for {} and {}", app.engine.name, config.store, config.blobs);
+    end.ordered().await;
+    app.stop().await;
+    Ok(())
+}
