@@ -178,7 +178,9 @@ impl Config {
             return Err("store = \"sqlite\" is a file of one process: nobody else could give this worker a job; use store = \"redis://...\"".into());
         }
         if self.blobs == BlobsPlace::Local {
-            return Err("blobs = \"local\" is this process's own folder: the inputs of its jobs are not there; use blobs = \"s3://bucket/prefix\"".into());
+            return Err(
+                "blobs = \"local\" is this process's own folder: the inputs of its jobs are not there; use blobs = \"s3://bucket/prefix\"".into()
+            );
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ impl Cache {
                 fs::File::open(&incomplete)?.sync_data()?;
                 incomplete.persist(to).map_err(|e| e.error)
             });
-            Ok(kept.await.map_err(|e| BlobError::Io(e.to_string()))??)
+            kept.await.map_err(|e| BlobError::Io(e.to_string()))?.map_err(BlobError::from)
         };
         hold.copy.there.get_or_try_init(complete).await?;
         Ok(Fetched::held(path, hold))

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Location;
-use object_store::signer::{Method, Signer, SignedUrlOptions};
+use object_store::signer::{Method, SignedUrlOptions, Signer};
 use object_store::{BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, RetryConfig};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,12 +38,7 @@ pub struct S3Blobs {
 impl S3Blobs {
     /// Opens the part of `bucket` below `prefix`; `variables` are the usual `AWS_*` ones: endpoint, region, keys, `AWS_ALLOW_HTTP`. Asks for a
     /// list, so that a wrong key or a missing bucket is told at once.
-    pub async fn open(
-        bucket: &str,
-        prefix: &str,
-        variables: impl IntoIterator<Item = (String, String)>,
-        cache: Cache,
-    ) -> Result<S3Blobs, BlobError> {
+    pub async fn open(bucket: &str, prefix: &str, variables: impl IntoIterator<Item = (String, String)>, cache: Cache) -> Result<S3Blobs, BlobError> {
         // Already installed is fine: there is only this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_WITHIN).with_read_timeout(SILENCE);
