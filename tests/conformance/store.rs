@@ -5,7 +5,7 @@ use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
 use millrace::job::{Asked, CancelMode, Lease, State, Upload};
 use millrace::limits::Span;
-use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep};
+use millrace::store::{Filter, Inserted, LeaseLost, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning};
 
 fn renewal(lease: Lease) -> Renewal {
     Renewal { lease, progress: None, outputs: vec![], media: None, log: vec![] }

@@ -3,9 +3,11 @@
 pub mod av;
 pub mod browser;
 pub mod command;
+pub mod cutter;
 pub mod direct;
 pub mod events;
 pub mod jailed;
 pub mod records;
+pub mod redis;
 pub mod server;
 pub mod service;
