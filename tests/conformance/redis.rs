@@ -204,7 +204,8 @@ fn when_memory_is_full_nothing_new_comes_in_and_what_runs_can_end() {
         let (running, waiting) = (insert(&store, 0).await, insert(&store, 1).await);
         store.lease(lease_request(1, 40), at(10)).await.unwrap();
         server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-        assert!(matches!(store.insert(vec![new_job(2)], at(2)).await, Err(StoreError::Full)));
+        let full = store.insert(vec![new_job(2)], at(2)).await;
+        assert!(matches!(full, Err(StoreError::Full)), "{full:?}");
         assert!(matches!(store.lease(lease_request(1, 40), at(10)).await, Err(StoreError::Full)));
         let job = store.finish(finish(Lease { job: running, attempt: 1 }, None, None), at(20)).await.unwrap().unwrap();
         assert_eq!(job.state, State::Succeeded);
@@ -212,5 +213,61 @@ fn when_memory_is_full_nothing_new_comes_in_and_what_runs_can_end() {
         server.command(&["CONFIG", "SET", "maxmemory", "0"]).await;
         // Nothing was half done.
         assert_eq!(store.lease(lease_request(5, 40), at(30)).await.unwrap().iter().map(|r| r.job.id).collect::<Vec<_>>(), [waiting]);
+    });
+}
+
+/// Asks until it is so.
+async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
+    let asking = async { while !is_so().await {} };
+    tokio::time::timeout(DEADLINE, asking).await.unwrap();
+}
+
+#[test]
+fn a_cluster_is_found_by_any_of_its_nodes() {
+    run(async {
+        let nodes = [RedisServer::node(), RedisServer::node()];
+        for (node, [first, last]) in nodes.iter().zip([["0", "8191"], ["8192", "16383"]]) {
+            node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await;
+        }
+        let bus: Vec<String> = redis::from_redis_value(nodes[1].command(&["CONFIG", "GET", "cluster-port"]).await).unwrap();
+        nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &nodes[1].port.to_string(), &bus[1]]).await;
+        for node in &nodes {
+            until(|| node.says(&["CLUSTER", "INFO"], "cluster_state:ok")).await;
+        }
+        // The keys of these lie on both nodes.
+        for prefix in ["a", "b", "c", "d", "e", "f"] {
+            for node in &nodes {
+                let store = RedisStore::open(&format!("redis+cluster://127.0.0.1:{}/?prefix={prefix}", node.port)).await.unwrap();
+                let mut notices = store.notices();
+                let id = insert(&store, 0).await;
+                let lease = Lease { job: id, attempt: 1 };
+                assert_eq!(store.lease(lease_request(1, 40), at(10)).await.unwrap()[0].job.id, id);
+                assert!(store.finish(finish(lease, None, None), at(20)).await.unwrap().is_ok());
+                let heard = async { while notices.recv().await.unwrap() != Notice::Job(id) {} };
+                tokio::time::timeout(DEADLINE, heard).await.unwrap();
+            }
+        }
+        for node in &nodes {
+            assert_ne!(node.command(&["DBSIZE"]).await, redis::Value::Int(0), "both are used");
+        }
+    });
+}
+
+#[test]
+fn a_new_master_is_found_by_its_sentinel() {
+    run(async {
+        let mut master = RedisServer::start(&[]);
+        let replica = RedisServer::start(&["replicaof", &format!("127.0.0.1 {}", master.port), "repl-diskless-sync-delay", "0"]);
+        until(|| replica.says(&["INFO", "replication"], "master_link_status:up")).await;
+        let sentinel = RedisServer::sentinel_of(&master);
+        let watched = format!("master0:name=watched,status=ok,address=127.0.0.1:{},slaves=1,sentinels=1", master.port);
+        until(|| sentinel.says(&["INFO", "sentinel"], &watched)).await;
+        let store = RedisStore::open(&format!("redis+sentinel://127.0.0.1:{}/watched", sentinel.port)).await.unwrap();
+        let id = insert(&store, 0).await;
+        master.command(&["WAIT", "1", "0"]).await;
+        master.crash();
+        until(|| async { store.get(id).await.is_ok() }).await;
+        until(|| async { store.insert(vec![new_job(1)], at(1)).await.is_ok() }).await;
+        assert_eq!(store.lease(lease_request(5, 40), at(10)).await.unwrap()[0].job.id, id);
     });
 }

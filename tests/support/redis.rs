@@ -17,21 +17,47 @@ pub struct RedisServer {
 impl RedisServer {
     /// `settings` as in a redis.conf, one name and value after the other.
     pub fn start(settings: &[&str]) -> RedisServer {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
         let process = launch(port, &folder, &settings);
         RedisServer { process, port, folder, settings }
+    }
+
+    /// A node of a cluster that has not met the others yet.
+    pub fn node() -> RedisServer {
+        RedisServer::start(&["cluster-enabled", "yes", "cluster-port", &free_port().to_string()])
+    }
+
+    /// Watches this server under the name `watched`; alone it may decide that the server is gone.
+    pub fn sentinel_of(master: &RedisServer) -> RedisServer {
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+        let file = folder.path().join("sentinel.conf");
+        let watch = format!("sentinel monitor watched 127.0.0.1 {} 1\nsentinel down-after-milliseconds watched 500\n", master.port);
+        std::fs::write(&file, format!("port {port}\nbind 127.0.0.1\n{watch}")).unwrap();
+        let mut command = Command::new("redis-server");
+        command.arg(file).arg("--sentinel").current_dir(folder.path());
+        RedisServer { process: spawn(command, port), port, folder, settings: vec![] }
+    }
+
+    /// Does the answer, as that of INFO, have this line?
+    pub async fn says(&self, question: &[&str], line: &str) -> bool {
+        let text: String = redis::from_redis_value(self.command(question).await).unwrap();
+        text.lines().any(|l| l.trim() == line)
     }
 
     pub fn url(&self, prefix: &str) -> String {
         format!("redis://127.0.0.1:{}/?prefix={prefix}", self.port)
     }
 
-    /// Ends it as a crash does, and starts it again on what it has written.
-    pub fn crash_and_restart(&mut self) {
+    /// Ends it as a crash does.
+    pub fn crash(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Ends it as a crash does, and starts it again on what it has written.
+    pub fn crash_and_restart(&mut self) {
+        self.crash();
         self.process = launch(self.port, &self.folder, &self.settings);
     }
 
@@ -53,6 +79,14 @@ fn launch(port: u16, folder: &tempfile::TempDir, settings: &[String]) -> Child {
     let mut command = Command::new("redis-server");
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path());
     command.args(settings.chunks(2).flat_map(|pair| [format!("--{}", pair[0]), pair[1].clone()]));
+    spawn(command, port)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(mut command: Command, port: u16) -> Child {
     let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed (scripts/setup)");
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(("127.0.0.1", port)).is_err() {

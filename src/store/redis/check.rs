@@ -10,14 +10,12 @@ const VERSION_MIN: u64 = 7;
 
 /// Refuses a server that is too old, or that throws keys away when its memory is full; warns loudly of one that forgets all at its end.
 pub async fn check(link: &Link) -> Result<()> {
-    let info = match link.ask_one(cmd("INFO").arg("everything")).await {
-        Ok(info) => decode::<String>(info)?,
-        Err(StoreError::Unavailable(text)) if text.contains("NOPERM") => {
-            tracing::warn!("the store user may not read INFO: version, maxmemory-policy and persistence of Redis were not looked at");
-            return Ok(());
-        }
-        Err(error) => return Err(error),
+    link.ask_one(&cmd("PING")).await?;
+    let Ok(info) = link.ask_one(cmd("INFO").arg("everything")).await else {
+        tracing::warn!("the store's user may not read INFO: version, maxmemory-policy and persistence of Redis were not looked at");
+        return Ok(());
     };
+    let info: String = decode(info)?;
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = field("redis_version").unwrap_or_default();
     if version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0u64) < VERSION_MIN {

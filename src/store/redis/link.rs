@@ -5,7 +5,7 @@ use super::address::Address;
 use super::scripts::Script;
 use crate::store::{Result, StoreError};
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -114,9 +114,10 @@ fn is_passing(error: &RedisError) -> bool {
     }
 }
 
-pub fn failed(error: RedisError) -> StoreError {
-    match error.code() {
-        Some("OOM") => StoreError::Full,
+fn failed(error: RedisError) -> StoreError {
+    let is_full = |errors: &[(usize, ServerError)]| errors.iter().any(|(_, error)| error.code() == "OOM");
+    match error.clone().into_server_errors() {
+        Some(errors) if is_full(&errors) => StoreError::Full,
         _ => StoreError::Unavailable(error.to_string()),
     }
 }
