@@ -5,6 +5,7 @@ use crate::blobs::s3::S3Blobs;
 use crate::blobs::{Blobs, Cache, Links};
 use crate::config::{BlobsPlace, Config, StorePlace};
 use crate::store::Store;
+use crate::store::redis::RedisStore;
 use crate::store::sqlite::SqliteStore;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 pub async fn open_store(place: &StorePlace, data: &Path) -> Result<Arc<dyn Store>, String> {
     match place {
         StorePlace::Sqlite => Ok(Arc::new(SqliteStore::open(&data.join("millrace.db")).map_err(|e| e.to_string())?)),
-        StorePlace::Redis(_) => Err("this build has no Redis store yet: use store = \"sqlite\"".into()),
+        StorePlace::Redis(url) => Ok(Arc::new(RedisStore::open(url).await.map_err(|e| e.to_string())?)),
     }
 }
 

@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+mod document;
+pub mod redis;
 pub mod sqlite;
 pub mod transition;
 

@@ -5,12 +5,22 @@ use crate::failure::{Code, Failure};
 use crate::job::{Attempt, CancelMode, ItemError, Lease, Media, Record, State, Stats};
 use crate::progress::Progress;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 /// Leases that may be lost before the job is given up.
 pub const RECOVERIES_MAX: u32 = 3;
 
 /// What a transition tells the world: the event's kind.
 pub type Kind = &'static str;
+
+/// Small facts for a transition's event: the attempt, and for an end in failure its code.
+pub fn detail(record: &Record) -> Value {
+    let job = &record.job;
+    match job.error.as_ref().filter(|_| job.state.is_terminal()) {
+        Some(error) => json!({"attempt": job.attempt, "code": error.code}),
+        None => json!({"attempt": job.attempt}),
+    }
+}
 
 pub fn is_held(record: &Record, lease: Lease) -> bool {
     record.job.state == State::Running && record.job.attempt == lease.attempt
@@ -171,6 +181,18 @@ pub fn tune(record: &mut Record, tuning: &Tuning) {
     };
     job.max_attempts = asked.max_attempts.or(tuning.max_attempts).unwrap_or(job.max_attempts);
     job.retry_delay = asked.retry_delay.or(tuning.retry_delay).unwrap_or(job.retry_delay);
+}
+
+/// Live settings after a change: the fields it has, and the others as they were.
+pub fn tuned(old: Tuning, change: Tuning) -> Tuning {
+    Tuning {
+        concurrency: change.concurrency.or(old.concurrency),
+        soft_time_limit: change.soft_time_limit.or(old.soft_time_limit),
+        hard_time_limit: change.hard_time_limit.or(old.hard_time_limit),
+        max_attempts: change.max_attempts.or(old.max_attempts),
+        retry_delay: change.retry_delay.or(old.retry_delay),
+        paused: change.paused.or(old.paused),
+    }
 }
 
 /// The outputs' bytes are gone; returns their keys.

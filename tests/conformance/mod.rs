@@ -1,32 +1,30 @@
-//! One suite for every keeper of a port: stores (SQLite in memory and on file) and blobs (a local folder, S3).
+//! One suite for every keeper of a port: stores (SQLite in memory and on file, Redis) and blobs (a local folder, S3).
 
 mod blobs;
+mod redis;
 mod store;
 
+use crate::support::redis::fresh_store;
 use crate::support::s3::{BUCKET, PREFIX, S3Server};
 use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::s3::S3Blobs;
 use millrace::blobs::{Blobs, Cache};
+use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A store and the folder it lives in.
-pub struct Kept {
-    pub store: SqliteStore,
-    _folder: Option<tempfile::TempDir>,
-}
-
 /// Runs one test on each store.
-pub fn on_every_store<F: Future<Output = ()>>(test: impl Fn(SqliteStore) -> F) {
+pub fn on_every_store<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Store>) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let on_file = Kept { store: SqliteStore::open(&folder.path().join("test.db")).unwrap(), _folder: Some(folder) };
-    let in_memory = Kept { store: SqliteStore::in_memory().unwrap(), _folder: None };
-    for kept in [in_memory, on_file] {
-        runtime.block_on(test(kept.store.clone()));
-    }
+    runtime.block_on(async {
+        test(Arc::new(SqliteStore::in_memory().unwrap())).await;
+        test(Arc::new(SqliteStore::open(&folder.path().join("test.db")).unwrap())).await;
+        let (_server, store) = fresh_store().await;
+        test(Arc::new(store)).await;
+    });
 }
 
 /// Runs one test on each keeper of bytes, with a folder for what is not published yet.

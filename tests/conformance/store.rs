@@ -3,9 +3,11 @@
 use super::on_every_store;
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
-use millrace::job::{Asked, CancelMode, Lease, State, Upload};
+use millrace::format::Format;
+use millrace::job::{Asked, CancelMode, Lease, LogLine, Media, State, Upload};
 use millrace::limits::Span;
-use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning, Upkeep};
+use millrace::progress::Progress;
+use millrace::store::{Filter, Inserted, LeaseLost, NewJob, PurgePolicy, Renewal, Renewed, Schedule, StoreError, Tuning};
 
 fn renewal(lease: Lease) -> Renewal {
     Renewal { lease, progress: None, outputs: vec![], media: None, log: vec![] }
@@ -330,5 +332,86 @@ fn the_longest_wait_is_the_first_due_of_any_priority() {
         // The most urgent one goes; the longest wait is still the other's.
         store.lease(lease_request(1, 40), at(10)).await.unwrap();
         assert_eq!(store.due_since().await.unwrap()["image"], at(3));
+    });
+}
+
+#[test]
+fn every_filter_narrows_and_pages_do_not_overlap() {
+    on_every_store(|store| async move {
+        let mut ids = Vec::new();
+        for second in 0..12 {
+            let mut new = new_job(second / 3);
+            new.record.job.queue = if second % 2 == 0 { "image" } else { "video" }.into();
+            new.record.job.from = Format::parse(if second % 3 == 0 { "png" } else { "mp4" });
+            new.record.job.metadata.insert("site".into(), format!("Shop-{second} Zürich").into());
+            ids.push(store_of(&store, new).await);
+        }
+        let of = |positions: &[usize]| positions.iter().map(|n| ids[*n]).collect::<Vec<_>>();
+        let list = |filter: Filter| {
+            let store = store.clone();
+            async move { store.list(Filter { limit: 100, ..filter }).await.unwrap().iter().map(|j| j.id).collect::<Vec<_>>() }
+        };
+        store.cancel(ids[4], CancelMode::Soft, at(20)).await.unwrap();
+        let text = |text: &str| Filter { text: Some(text.into()), ..Filter::default() };
+        let queue = |name: &str| Filter { queue: Some(name.into()), ..Filter::default() };
+        assert_eq!(list(queue("video")).await, of(&[11, 9, 7, 5, 3, 1]));
+        assert_eq!(list(Filter { state: Some(State::Queued), ..queue("image") }).await, of(&[10, 8, 6, 2, 0]));
+        assert_eq!(list(Filter { format: Format::parse("png"), ..Filter::default() }).await, of(&[9, 6, 3, 0]));
+        assert_eq!(list(Filter { format: Format::parse("mp4"), state: Some(State::Cancelled), ..queue("image") }).await, of(&[4]));
+        assert_eq!(list(Filter { since: Some(at(3)), ..Filter::default() }).await, of(&[11, 10, 9]));
+        assert_eq!(list(Filter { until: Some(at(1)), ..Filter::default() }).await, of(&[2, 1, 0]));
+        assert_eq!(list(Filter { since: Some(at(1)), until: Some(at(3)), ..queue("image") }).await, of(&[8, 6, 4]));
+        assert_eq!(list(text("shop-11")).await, of(&[11]));
+        assert_eq!(list(text("SHOP zürich")).await.len(), 12);
+        assert_eq!(list(Filter { before: Some(ids[3]), ..text("picture.png shop") }).await, of(&[2, 1, 0]));
+        assert_eq!(list(Filter { since: Some(at(2)), format: Format::parse("png"), ..text("shop") }).await, of(&[9, 6]));
+        assert_eq!(list(text("cancelled")).await, of(&[4]));
+        assert_eq!(list(text(&ids[5].to_string())).await, of(&[5]));
+        assert_eq!(list(text(&ids[5].to_string()[..35])).await.iter().filter(|id| **id == ids[5]).count(), 1);
+        assert_eq!(list(text("* -")).await.len(), 12);
+        // Pages of five meet without a gap, also within jobs of one moment.
+        let (mut pages, mut before) = (Vec::new(), None);
+        loop {
+            let page = store.list(Filter { before, limit: 5, ..Filter::default() }).await.unwrap();
+            let Some(last) = page.last() else { break };
+            before = Some(last.id);
+            pages.extend(page.iter().map(|j| j.id));
+        }
+        assert_eq!(pages, ids.iter().rev().copied().collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn old_events_are_forgotten_and_their_numbers_stay_used() {
+    on_every_store(|store| async move {
+        let (old, new) = (store_of(&store, new_job(0)).await, 8 * 24 * 3600);
+        let young = store_of(&store, new_job(new)).await;
+        store.purge(PurgePolicy { outputs_before: [].into(), records_before: [].into(), limit: 10 }, at(new)).await.unwrap();
+        let kept = store.events(0, None, 10).await.unwrap();
+        assert_eq!(kept.iter().map(|e| (e.seq, e.job)).collect::<Vec<_>>(), [(2, Some(young))]);
+        assert!(store.events(0, Some(old), 10).await.unwrap().is_empty());
+        assert_eq!(store.last_event().await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn progress_measures_and_log_are_read_back_while_the_attempt_runs() {
+    on_every_store(|store| async move {
+        let id = store_of(&store, new_job(0)).await;
+        store.lease(lease_request(1, 40), at(10)).await.unwrap();
+        let lease = Lease { job: id, attempt: 1 };
+        let line = |n: usize| LogLine { at: at(20), attempt: 1, level: "info".into(), source: "child".into(), message: n.to_string() };
+        let progress = |percent| Progress { percent, ..Progress::default() };
+        let media = Media { width: Some(7), ..Media::default() };
+        let told = Renewal { progress: Some(progress(10.0)), media: Some(media.clone()), log: vec![line(0), line(1)], ..renewal(lease) };
+        store.renew(vec![told], at(60), at(20)).await.unwrap();
+        store
+            .renew(vec![Renewal { progress: Some(progress(20.0)), log: (2..2100).map(line).collect(), ..renewal(lease) }], at(60), at(21))
+            .await
+            .unwrap();
+        let job = store.get(id).await.unwrap().job;
+        assert_eq!((job.progress.percent, job.input.unwrap().media), (20.0, media));
+        let log: Vec<_> = store.log(id, 1).await.unwrap().into_iter().map(|l| l.message).collect();
+        assert_eq!((log.len(), log[0].as_str(), log[1998].as_str()), (1999, "1", "1999"));
     });
 }

@@ -1,6 +1,7 @@
 //! Uploads, jobs and outputs come and go over days while the purges run at any moment: what a waiting or running job needs is
 //! never touched, and in the end nothing is left that nobody needs.
 
+use crate::support::redis::fresh_store;
 use jiff::{SignedDuration, Timestamp};
 use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::{Blobs, Staging, StagingFolder};
@@ -72,9 +73,8 @@ struct House {
 }
 
 impl House {
-    fn open() -> House {
+    fn open(store: Arc<dyn Store>) -> House {
         let folder = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::in_memory().unwrap());
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let queues = Arc::new(Queues::load(&[]).unwrap());
@@ -207,18 +207,34 @@ impl House {
     }
 }
 
+async fn play(store: Arc<dyn Store>, verbs: Vec<Verb>) {
+    let mut house = House::open(store);
+    for verb in verbs {
+        house.play(verb).await;
+        house.assert_untouched().await;
+    }
+    house.assert_all_goes().await;
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
     #[test]
     fn a_purge_never_takes_what_a_live_job_needs(verbs in proptest::collection::vec(verb(), 10..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut house = House::open();
-            for verb in verbs {
-                house.play(verb).await;
-                house.assert_untouched().await;
-            }
-            house.assert_all_goes().await;
+        runtime().block_on(play(Arc::new(SqliteStore::in_memory().unwrap()), verbs));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #[test]
+    fn a_purge_on_redis_never_takes_what_a_live_job_needs(verbs in proptest::collection::vec(verb(), 10..60)) {
+        runtime().block_on(async {
+            let (_server, store) = fresh_store().await;
+            play(Arc::new(store), verbs).await;
         });
     }
 }

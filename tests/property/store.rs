@@ -2,11 +2,13 @@
 //! memory must agree after every step.
 
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
+use crate::support::redis::fresh_store;
 use millrace::failure::{Code, Failure};
 use millrace::job::{CancelMode, JobId, Lease, State};
+use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::store::{Jobs, Leases};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 enum Verb {
@@ -49,8 +51,7 @@ fn held(jobs: &mut [Modelled], lease: Lease) -> Option<&mut Modelled> {
     jobs.iter_mut().find(|j| j.id == lease.job && j.attempt == lease.attempt && j.state == State::Running)
 }
 
-async fn play(verbs: Vec<Verb>) {
-    let store = SqliteStore::in_memory().unwrap();
+async fn play(store: Arc<dyn Store>, verbs: Vec<Verb>) {
     let (mut now, mut jobs): (i64, Vec<Modelled>) = (1000, Vec::new());
     // The last lease each worker got; it may be stale by now, and is used all the same.
     let mut hands: [Option<Lease>; 2] = [None, None];
@@ -138,11 +139,25 @@ async fn play(verbs: Vec<Verb>) {
     }
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn the_store_agrees_with_the_model(verbs in proptest::collection::vec(verb(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(verbs));
+        runtime().block_on(play(Arc::new(SqliteStore::in_memory().unwrap()), verbs));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #[test]
+    fn redis_agrees_with_the_model(verbs in proptest::collection::vec(verb(), 1..60)) {
+        runtime().block_on(async {
+            let (_server, store) = fresh_store().await;
+            play(Arc::new(store), verbs).await;
+        });
     }
 }

@@ -8,3 +8,4 @@ mod hostile;
 mod http;
 mod kill;
 mod s3;
+mod work;

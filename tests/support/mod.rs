@@ -3,10 +3,12 @@
 pub mod av;
 pub mod browser;
 pub mod command;
+pub mod cutter;
 pub mod direct;
 pub mod events;
 pub mod jailed;
 pub mod records;
+pub mod redis;
 pub mod s3;
 pub mod server;
 pub mod service;

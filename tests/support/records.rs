@@ -6,8 +6,8 @@ use millrace::format::Format;
 use millrace::intake::engine_job;
 use millrace::job::{Input, JobId, Lease, Media};
 use millrace::queue::Queues;
-use millrace::store::sqlite::SqliteStore;
-use millrace::store::{Finish, Jobs, LeaseRequest, NewJob};
+use millrace::store::{Finish, LeaseRequest, NewJob, Store};
+use std::sync::Arc;
 
 pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -24,7 +24,7 @@ pub fn new_job(second: i64) -> NewJob {
 }
 
 /// Inserts one job and returns its id.
-pub async fn store_of(store: &SqliteStore, job: NewJob) -> JobId {
+pub async fn store_of(store: &Arc<dyn Store>, job: NewJob) -> JobId {
     let now = job.record.job.created_at;
     store.insert(vec![job], now).await.unwrap()[0].job().id
 }

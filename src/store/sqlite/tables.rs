@@ -2,12 +2,12 @@
 
 use super::failed;
 use crate::job::{Event, JobId, LogLine, Record, State};
-use crate::store::{Notice, Result, StoreError};
+pub use crate::store::document::{parse, text, time};
+use crate::store::{Notice, Result, StoreError, document, transition};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Lines kept of one job's log.
 const LOG_LINES_MAX: i64 = 2000;
@@ -108,15 +108,14 @@ impl<'c> Tx<'c> {
     pub fn transition(&mut self, found: &Found, lease_until: Option<Timestamp>, kind: &str, now: Timestamp) -> Result<()> {
         self.save(found, lease_until)?;
         let job = &found.record.job;
-        if let Some(error) = job.error.as_ref().filter(|_| job.state.is_terminal()) {
+        if job.error.is_some() && job.state.is_terminal() {
             self.execute("DELETE FROM job_text WHERE rowid = ?1", [found.seq])?;
             self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![found.seq, words(&found.record)])?;
-            return self.event(kind, job.id, &job.queue, json!({"attempt": job.attempt, "code": error.code}), now);
         }
         if job.state == State::Queued {
             self.notice(Notice::Ready(job.queue.clone()));
         }
-        self.event(kind, job.id, &job.queue, json!({"attempt": job.attempt}), now)
+        self.event(kind, job.id, &job.queue, transition::detail(&found.record), now)
     }
 
     pub fn event(&mut self, kind: &str, job: JobId, queue: &str, detail: Value, now: Timestamp) -> Result<()> {
@@ -178,18 +177,6 @@ pub fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-pub fn time(milliseconds: i64) -> Timestamp {
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
-}
-
-pub fn text<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| StoreError::Unavailable(e.to_string()))
-}
-
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| StoreError::Unavailable(format!("a record cannot be read: {e}")))
-}
-
 pub fn state_number(state: State) -> i64 {
     state as i64
 }
@@ -200,12 +187,5 @@ pub fn state_from(number: i64) -> State {
 
 /// What a search finds a job by.
 fn words(record: &Record) -> String {
-    let job = &record.job;
-    let mut words = vec![job.id.to_string(), job.converter.clone()];
-    words.extend(job.input.as_ref().map(|i| i.name.clone()));
-    words.extend(job.outputs.iter().map(|o| o.name.clone()));
-    words.extend(job.error.as_ref().map(|e| e.code.to_string()));
-    words.extend(job.fairness_key.clone());
-    words.extend(job.metadata.values().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)));
-    words.join(" ")
+    format!("{} {}", record.job.id, document::words(record))
 }

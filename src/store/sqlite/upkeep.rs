@@ -58,17 +58,10 @@ impl Upkeep for SqliteStore {
     async fn tune(&self, queue: &str, change: Tuning, now: Timestamp) -> Result<Tuning> {
         let queue = queue.to_owned();
         self.write(move |tx| {
-            let old = leases::tuning(tx, &queue)?;
-            let new = Tuning {
-                concurrency: change.concurrency.or(old.concurrency),
-                soft_time_limit: change.soft_time_limit.or(old.soft_time_limit),
-                hard_time_limit: change.hard_time_limit.or(old.hard_time_limit),
-                max_attempts: change.max_attempts.or(old.max_attempts),
-                retry_delay: change.retry_delay.or(old.retry_delay),
-                paused: change.paused.or(old.paused),
-            };
+            let changes_limits = change.soft_time_limit.is_some() || change.hard_time_limit.is_some();
+            let new = transition::tuned(leases::tuning(tx, &queue)?, change);
             tx.execute("INSERT OR REPLACE INTO tunings VALUES (?1, ?2)", params![queue, text(&new)?])?;
-            if change.soft_time_limit.is_some() || change.hard_time_limit.is_some() {
+            if changes_limits {
                 for mut found in tx.select("SELECT seq, record FROM jobs WHERE state = 1 AND queue = ?1", &[&queue])? {
                     transition::tune(&mut found.record, &new);
                     tx.save(&found, None)?;

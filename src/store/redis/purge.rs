@@ -1,0 +1,94 @@
+//! Forgets what is past its time, in small steps between which leases go on.
+
+use super::RedisStore;
+use super::change::{Change, Outcome, pipeline};
+use super::jobs::{Removal, removal};
+use super::milliseconds;
+use super::scripts::{PURGE_EVENTS, PURGE_UPLOADS};
+use super::stored::decode;
+use crate::job::Upload;
+use crate::store::{PurgePolicy, Purged, Result, document, transition};
+use ::redis::cmd;
+use jiff::{SignedDuration, Timestamp};
+
+/// How long events can be read back.
+const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+const EVENTS_STEP: usize = 1000;
+
+/// Idempotency keys end by themselves.
+pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> Result<Purged> {
+    let mut purged = Purged::default();
+    outputs(store, policy, now, &mut purged).await?;
+    records(store, policy, &mut purged).await?;
+    uploads(store, policy.limit, now, &mut purged).await?;
+    events(store, now.saturating_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
+    Ok(purged)
+}
+
+async fn outputs(store: &RedisStore, policy: &PurgePolicy, now: Timestamp, purged: &mut Purged) -> Result<()> {
+    for (queue, before) in &policy.outputs_before {
+        let mut changes = store
+            .select(&format!("bytes:{queue}"), Some(*before), policy.limit)
+            .await?
+            .into_iter()
+            .map(|s| (s, Change::default()))
+            .collect::<Vec<_>>();
+        let keys: Vec<Vec<String>> = changes.iter_mut().map(|(stored, _)| transition::forget_outputs(&mut stored.record)).collect();
+        for (keys, outcome) in keys.into_iter().zip(store.commit(&changes, now).await?) {
+            if matches!(outcome, Outcome::Done) {
+                purged.blobs.extend(unneeded(store, keys).await?);
+                purged.outputs += 1;
+            }
+        }
+    }
+    purged.more |= purged.outputs >= policy.limit;
+    Ok(())
+}
+
+/// Those blobs that no waiting or running job reads; the orphan search finds the others later.
+async fn unneeded(store: &RedisStore, keys: Vec<String>) -> Result<Vec<String>> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    let users: Vec<Option<u64>> = decode(store.link().ask_one(cmd("HMGET").arg(store.link().key("borrowed")).arg(&keys)).await?)?;
+    Ok(keys.into_iter().zip(users).filter_map(|(key, users)| users.is_none().then_some(key)).collect())
+}
+
+async fn records(store: &RedisStore, policy: &PurgePolicy, purged: &mut Purged) -> Result<()> {
+    for (queue, before) in &policy.records_before {
+        let ended = store.select(&format!("ended:{queue}"), Some(*before), policy.limit).await?;
+        let calls: Vec<_> = ended.iter().map(|stored| store.remove_call(stored)).collect();
+        if calls.is_empty() {
+            continue;
+        }
+        for answer in store.link().ask(|_| pipeline(&calls)).await? {
+            if let Removal::Done(keys) = removal(answer)? {
+                purged.blobs.extend(keys);
+                purged.records += 1;
+            }
+        }
+    }
+    purged.more |= purged.records >= policy.limit;
+    Ok(())
+}
+
+async fn uploads(store: &RedisStore, limit: usize, now: Timestamp, purged: &mut Purged) -> Result<()> {
+    let call = PURGE_UPLOADS.call(store.link().prefix()).arg(milliseconds(now)).arg(limit).clone();
+    let expired: Vec<String> = decode(store.link().ask_one(&call).await?)?;
+    for text in &expired {
+        purged.blobs.push(document::parse::<Upload>(text)?.blob_key());
+    }
+    purged.uploads = expired.len();
+    purged.more |= expired.len() >= limit;
+    Ok(())
+}
+
+async fn events(store: &RedisStore, before: Timestamp) -> Result<()> {
+    loop {
+        let call = PURGE_EVENTS.call(store.link().prefix()).arg(milliseconds(before)).arg(EVENTS_STEP).clone();
+        let gone: usize = decode(store.link().ask_one(&call).await?)?;
+        if gone < EVENTS_STEP {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Forgets an ended job.
+-- ARGV  1 id  2 the version its caller has looked at  3... keys of its blobs
+-- Returns '' (no such job), what is found when the version is another one, or {'removed', key...}: the blobs no live job borrows.
+local TOLD_KEPT_S = 7 * 86400
+local id = ARGV[1]
+local job = load(id)
+if not job then return '' end
+if job.v ~= ARGV[2] then return found(id) end
+lift(id, job)
+call('ZREM', P .. ':words', unpack(words(id, call('GET', P .. ':body:' .. id))))
+call('DEL', P .. ':job:' .. id, P .. ':body:' .. id, P .. ':run:' .. id, P .. ':log:' .. id)
+-- Its events can be read back as long as events are kept.
+call('EXPIRE', P .. ':told:' .. id, TOLD_KEPT_S)
+local answer = {'removed'}
+for i = 3, #ARGV do
+  if call('HEXISTS', P .. ':borrowed', ARGV[i]) == 0 then answer[#answer + 1] = ARGV[i] end
+end
+return answer

@@ -1,0 +1,110 @@
+//! A job as the scripts give it: its record as of the last commit, and what has happened since.
+
+use crate::job::{JobId, Lease, Record};
+use crate::progress::Progress;
+use crate::store::{Renewal, Result, StoreError, document, transition};
+use ::redis::{FromRedisValue, Value, from_redis_value};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+
+/// Words of one job that a search finds it by, at most; and bytes of each.
+const WORDS_MAX: usize = 64;
+const WORD_MAX_BYTES: usize = 40;
+
+/// A record with what it takes to write it back.
+#[derive(Clone)]
+pub struct Stored {
+    pub version: u64,
+    pub words: String,
+    pub record: Record,
+}
+
+/// What a lease adds to a record; kept beside it until the next commit, so that the script need not write JSON.
+#[derive(Serialize, Deserialize)]
+pub struct Facts {
+    pub worker: String,
+    pub sandbox_level: u8,
+    pub now: Timestamp,
+}
+
+pub fn decode<T: FromRedisValue>(value: Value) -> Result<T> {
+    from_redis_value(value).map_err(|e| StoreError::Unavailable(format!("an answer cannot be read: {e}")))
+}
+
+/// Nothing was found: nil, or the empty text a script says instead.
+pub fn is_nothing(value: &Value) -> bool {
+    matches!(value, Value::Nil) || matches!(value, Value::BulkString(text) if text.is_empty())
+}
+
+impl Stored {
+    /// Reads what `found` in shared.lua returns.
+    pub fn read(value: Value) -> Result<Option<Stored>> {
+        if is_nothing(&value) {
+            return Ok(None);
+        }
+        let (version, body, run): (u64, String, HashMap<String, String>) = decode(value)?;
+        let (words, json) = body.split_once('\n').unwrap_or(("", &body));
+        let mut record: Record = document::parse(json)?;
+        if let Some(facts) = run.get("lease") {
+            if let Some(tuning) = run.get("tuning") {
+                transition::tune(&mut record, &document::parse(tuning)?);
+            }
+            let facts: Facts = document::parse(facts)?;
+            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
+        }
+        let lease = Lease { job: record.job.id, attempt: record.job.attempt };
+        transition::renew(&mut record, &renewal(lease, &run)?);
+        Ok(Some(Stored { version, words: words.to_owned(), record }))
+    }
+
+    pub fn id(&self) -> JobId {
+        self.record.job.id
+    }
+
+    /// What is written as `:body:<id>`.
+    pub fn body(words: &str, record: &Record) -> Result<String> {
+        Ok(format!("{words}\n{}", document::text(record)?))
+    }
+}
+
+/// The renewals since the last commit, as one.
+fn renewal(lease: Lease, run: &HashMap<String, String>) -> Result<Renewal> {
+    let outputs = run.iter().filter_map(|(name, text)| Some((name.strip_prefix("output:")?, text)));
+    Ok(Renewal {
+        lease,
+        progress: run.get("progress").map(|text| document::parse(text)).transpose()?,
+        outputs: outputs.map(|(group, text)| Ok((group.to_owned(), document::parse::<Progress>(text)?))).collect::<Result<_>>()?,
+        media: run.get("media").map(|text| document::parse(text)).transpose()?,
+        log: Vec::new(),
+    })
+}
+
+/// The facts of one renewal, by the names `renewal` reads them back by.
+pub fn facts(renewal: &Renewal) -> Result<Vec<(String, String)>> {
+    let mut facts = Vec::new();
+    if let Some(progress) = &renewal.progress {
+        facts.push(("progress".to_owned(), document::text(progress)?));
+    }
+    if let Some(media) = &renewal.media {
+        facts.push(("media".to_owned(), document::text(media)?));
+    }
+    for (group, progress) in &renewal.outputs {
+        facts.push((format!("output:{group}"), document::text(progress)?));
+    }
+    Ok(facts)
+}
+
+/// The words a record is found by, parted by blanks: runs of letters and digits in lower case.
+pub fn index(record: &Record) -> String {
+    let words: BTreeSet<String> = split(&document::words(record)).collect();
+    words.into_iter().take(WORDS_MAX).collect::<Vec<_>>().join(" ")
+}
+
+pub fn split(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| {
+        let mut word = word.to_lowercase();
+        word.truncate(word.floor_char_boundary(WORD_MAX_BYTES));
+        word
+    })
+}
