@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct Flags {
     #[arg(long)]
     config: Option<PathBuf>,
     /// This process's own folder: staging, copies of inputs, and whatever is kept locally.
@@ -29,7 +29,7 @@ pub struct Args {
     log_json: bool,
 }
 
-impl Args {
+impl Flags {
     /// The file, the variables, and these flags on top.
     fn config(self) -> Result<Config, String> {
         let config = Config::load(self.config.as_deref(), &environment())?;
@@ -44,9 +44,9 @@ impl Args {
 }
 
 /// Starts the log and lives by the configuration, once `adjust` finds nothing wrong with it.
-pub fn run(args: Args, adjust: impl FnOnce(Config) -> Result<Config, String>, live: impl AsyncFnOnce(Config) -> Result<(), String>) -> Exit {
-    start_log(args.log_json);
-    let config = match args.config().and_then(adjust) {
+pub fn run(flags: Flags, adjust: impl FnOnce(Config) -> Result<Config, String>, live: impl AsyncFnOnce(Config) -> Result<(), String>) -> Exit {
+    start_log(flags.log_json);
+    let config = match flags.config().and_then(adjust) {
         Ok(config) => config,
         Err(error) => {
             complain(error);

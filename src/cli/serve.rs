@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    process: process::Args,
+    process: process::Flags,
     /// Loopback unless a token is configured.
     #[arg(long)]
     listen: Option<SocketAddr>,

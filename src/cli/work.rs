@@ -8,7 +8,7 @@ use crate::config::Config;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    process: process::Args,
+    process: process::Flags,
 }
 
 pub fn run(args: Args) -> Exit {

@@ -22,8 +22,8 @@ pub fn failed(bucket: &str, prefix: &str, doing: &str, error: Error) -> BlobErro
         "access denied: the key needs s3:ListBucket on the bucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload below the prefix"
     } else if no_bucket(&text) {
         "there is no such bucket at AWS_ENDPOINT_URL; make it first"
-    } else if has(&["URL scheme is not allowed"]) {
-        "an http:// endpoint needs AWS_ALLOW_HTTP=true"
+    } else if has(&["builder error"]) {
+        "AWS_ENDPOINT_URL is not a URL that may be asked; an http:// one needs AWS_ALLOW_HTTP=true"
     } else if has(&["error sending request", "Error getting credentials"]) {
         "the server cannot be reached: look at AWS_ENDPOINT_URL, AWS_REGION and the network; without AWS_ACCESS_KEY_ID the host's own role is asked for"
     } else {
