@@ -1,9 +1,10 @@
 //! The only place that builds things, in the order they start; they stop in the reverse order.
 
-use crate::blobs::local::LocalBlobs;
-use crate::blobs::{Blobs, Staging};
+mod keepers;
+
+use crate::blobs::{Links, Staging};
 use crate::clock::{SharedClock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, StorePlace};
 use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
@@ -13,9 +14,9 @@ use crate::sandbox::probe::Measured;
 use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use crate::schedule::Scheduler;
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
-use crate::worker::{Engine, Renewable, Worker};
+use crate::worker::{Engine, PoolSpec, Renewable, Worker};
 use jiff::Timestamp;
+use keepers::Keepers;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct App {
     pub intake: Arc<Intake>,
     pub engine: Arc<Engine>,
     pub prober: Arc<Prober>,
+    /// Where the bytes have addresses of their own.
+    pub links: Option<Arc<dyn Links>>,
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
@@ -38,6 +41,8 @@ pub struct App {
 pub enum Purpose {
     /// To stay: with schedules.
     Service,
+    /// To stay, for the jobs of a shared store.
+    Work,
     /// For one command's files; what it keeps is gone with it, so nothing waits for the disk. The zygote that the first of
     /// them needs is warmed up while the rest is made ready.
     Errand(Zygote),
@@ -62,9 +67,15 @@ impl App {
         let launcher = Arc::new(Zygotes::new(fork_server, wear).map_err(|e| e.to_string())?);
         let measuring = tokio::spawn(measure(launcher.clone(), purpose));
         let clock: SharedClock = Arc::new(SystemClock);
-        let (store, blobs) = keepers(data, purpose)?;
+        let Keepers { store, blobs, links } = match purpose {
+            Purpose::Service | Purpose::Work => Keepers::open(config).await?,
+            Purpose::Errand(_) => Keepers::fleeting(data)?,
+        };
         let staging = Staging::open(&data.join("staging")).map_err(|e| e.to_string())?;
-        recover(&*store, &staging, &*clock).await?;
+        clear(&staging)?;
+        if config.store == StorePlace::Sqlite {
+            recover(&*store, &*clock).await?;
+        }
         let measured = measuring.await.map_err(|e| e.to_string())??;
         if measured.level < config.sandbox.floor {
             return Err(format!(
@@ -91,9 +102,11 @@ impl App {
             queues: queues.clone(),
             threads: engine.threads,
         });
-        let works_on = |name: &&str| config.pools.is_empty() || config.pools.iter().any(|p| p == name);
-        let names: Vec<String> = queues.names().filter(works_on).map(str::to_owned).collect();
-        let worker = Worker::start(engine.clone(), &names);
+        let pools: Vec<PoolSpec> = match config.pools.is_empty() {
+            true => queues.names().map(|queue| PoolSpec { queue: queue.to_owned(), slots: None }).collect(),
+            false => config.pools.clone(),
+        };
+        let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
         let scheduler = match purpose {
             Purpose::Service => {
@@ -101,10 +114,10 @@ impl App {
                 scheduler.install().await?;
                 Some(tokio::spawn(scheduler.run(stop.clone())))
             }
-            Purpose::Errand(_) => None,
+            Purpose::Work | Purpose::Errand(_) => None,
         };
         let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
-        Ok(App { intake, engine, prober, clock, worker, stop, scheduler, _lock: lock })
+        Ok(App { intake, engine, prober, links, clock, worker, stop, scheduler, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.
@@ -116,17 +129,6 @@ impl App {
         }
         self.worker.drain().await;
     }
-}
-
-type Keepers = (Arc<dyn Store>, Arc<dyn Blobs>);
-
-fn keepers(data: &Path, purpose: Purpose) -> Result<Keepers, String> {
-    let (database, folder) = (data.join("millrace.db"), data.join("blobs"));
-    let (store, blobs) = match purpose {
-        Purpose::Service => (SqliteStore::open(&database), LocalBlobs::open(&folder)),
-        Purpose::Errand(_) => (SqliteStore::in_memory(), LocalBlobs::fleeting(&folder)),
-    };
-    Ok((Arc::new(store.map_err(|e| e.to_string())?), Arc::new(blobs.map_err(|e| e.to_string())?)))
 }
 
 /// Zygotes that take nothing over: their fork server is executed anew.
@@ -148,18 +150,24 @@ async fn measure(launcher: Arc<Zygotes>, purpose: Purpose) -> Result<Measured, S
 fn lock(data: &Path) -> Result<std::fs::File, String> {
     let file = std::fs::File::create(data.join("lock")).map_err(|e| format!("{}: {e}", data.display()))?;
     let taken = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
-    taken.map_err(|_| format!("another process works in {}", data.display()))?;
+    taken.map_err(|_| format!("another process works in {}; give each one a --data-dir of its own", data.display()))?;
     Ok(file)
 }
 
-/// The lock is ours, so whatever an earlier process was at is over: its leases are taken back, its staging is removed.
-async fn recover(store: &dyn Store, staging: &Staging, clock: &dyn crate::clock::Clock) -> Result<(), String> {
+/// The lock is ours, so whatever an earlier process staged here is nobody's.
+fn clear(staging: &Staging) -> Result<(), String> {
+    for leftover in staging.list_stale(Timestamp::MAX).map_err(|e| e.to_string())? {
+        staging.remove(&leftover).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// The database is in our folder, so whatever an earlier process ran is over: its leases are taken back at once. In a shared
+/// store they may be another process's, and are only taken back when they have run out.
+async fn recover(store: &dyn Store, clock: &dyn crate::clock::Clock) -> Result<(), String> {
     let lost = store.reap(Timestamp::MAX, clock.now()).await.map_err(|e| e.to_string())?;
     if !lost.is_empty() {
         tracing::warn!(jobs = lost.len(), "jobs were running when the service last stopped; they are queued again");
-    }
-    for leftover in staging.list_stale(Timestamp::MAX).map_err(|e| e.to_string())? {
-        staging.remove(&leftover).map_err(|e| e.to_string())?;
     }
     Ok(())
 }

@@ -6,10 +6,12 @@ mod client;
 mod convert;
 mod doctor;
 mod events;
+mod healthcheck;
 mod info;
 mod jobs;
 mod options;
 mod probe;
+mod process;
 mod queues;
 mod save;
 mod schedules;
@@ -17,6 +19,7 @@ mod serve;
 mod submit;
 mod table;
 mod watch;
+mod work;
 mod workers;
 
 use crate::sandbox::ForkServer;
@@ -56,6 +59,8 @@ enum Command {
     Convert(convert::Args),
     /// Run everything in one process: API, schedules and pools.
     Serve(serve::Args),
+    /// Run pools only, for the jobs of a shared store.
+    Work(work::Args),
     /// Send a file to a server's queue.
     Submit(submit::Args),
     /// A server's jobs: list, show, watch, log, cancel, retry, outputs.
@@ -72,6 +77,8 @@ enum Command {
     Formats(info::FormatsArgs),
     /// Measure this host: the jail, the converters, the disk.
     Doctor(doctor::Args),
+    /// Say by the exit code whether the service is ready: 0 or 5.
+    Healthcheck(healthcheck::Args),
     /// Measure what a job costs beside its conversion.
     Bench(bench::Args),
     /// Look at the configuration.
@@ -98,6 +105,7 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
     match cli.command {
         Command::Convert(args) => convert::run(args, fork_server),
         Command::Serve(args) => serve::run(args, fork_server),
+        Command::Work(args) => work::run(args, fork_server),
         Command::Formats(args) => info::formats(&args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
@@ -106,6 +114,7 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Schedules(args) => schedules::run(args),
         Command::Probe(args) => probe::run(&args, fork_server),
         Command::Doctor(args) => doctor::run(&args, fork_server),
+        Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Bench(args) => bench::run(&args, fork_server),
         Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),
         Command::Completions { shell } => {

@@ -1,38 +1,64 @@
 //! The configuration: defaults, then the file, then `MILLRACE_SECTION_KEY` variables, then flags. Unknown keys are refused.
 
+mod places;
+
+pub use places::{BlobsPlace, StorePlace};
+
 use crate::limits::Size;
 use crate::queue::Queues;
 use crate::sandbox::Wear;
-use serde::{Deserialize, Serialize};
+use crate::worker::PoolSpec;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub data_dir: PathBuf,
     /// Loopback as shipped; any other address needs `auth.token`.
     pub listen: SocketAddr,
+    /// `sqlite`, or the URL of a Redis that several processes share.
+    pub store: StorePlace,
+    /// `local`, a folder, or `s3://bucket/prefix` with the usual `AWS_*` variables.
+    pub blobs: BlobsPlace,
     /// Queue files on top of the shipped ones.
     pub queues_dir: Option<PathBuf>,
-    /// Queues that this process works on; empty: all.
-    pub pools: Vec<String>,
+    /// Queues that this process works on, as `video` or `video:2` (so many slots in this process); empty: all.
+    pub pools: Vec<PoolSpec>,
     /// IANA name, for the shipped schedules.
     pub time_zone: String,
     pub inputs: Inputs,
+    pub outputs: Outputs,
+    pub blobs_cache: BlobsCache,
     pub sandbox: Sandbox,
     pub auth: Auth,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Inputs {
     /// Folders that `{"path": ...}` may read; empty: none.
     pub roots: Vec<PathBuf>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outputs {
+    /// Answer a download with a redirect to the bytes in S3, which the client must be able to reach; else they are passed on.
+    pub redirect: bool,
+}
+
+/// Local copies of inputs that are kept elsewhere.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobsCache {
+    /// What has not been read for longest goes first; what is being read stays, even beyond this.
+    pub max: Size,
+}
+
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sandbox {
     /// The lowest level of the jail to start with, 0 to 4.
@@ -43,7 +69,7 @@ pub struct Sandbox {
     pub zygote_growth_max: Size,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// What clients send as `Authorization: Bearer`; at least 16 characters.
@@ -55,13 +81,23 @@ impl Default for Config {
         Config {
             data_dir: "millrace-data".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            store: StorePlace::Sqlite,
+            blobs: BlobsPlace::Local,
             queues_dir: None,
             pools: Vec::new(),
             time_zone: "UTC".into(),
             inputs: Inputs::default(),
+            outputs: Outputs::default(),
+            blobs_cache: BlobsCache::default(),
             sandbox: Sandbox::default(),
             auth: Auth::default(),
         }
+    }
+}
+
+impl Default for BlobsCache {
+    fn default() -> Self {
+        BlobsCache { max: Size::gib(20) }
     }
 }
 
@@ -73,13 +109,17 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-const VARIABLES: [(&str, &[&str]); 10] = [
+pub const VARIABLES: [(&str, &[&str]); 14] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
+    ("STORE", &["store"]),
+    ("BLOBS", &["blobs"]),
     ("QUEUES_DIR", &["queues_dir"]),
     ("POOLS", &["pools"]),
     ("TIME_ZONE", &["time_zone"]),
     ("INPUTS_ROOTS", &["inputs", "roots"]),
+    ("OUTPUTS_REDIRECT", &["outputs", "redirect"]),
+    ("BLOBS_CACHE_MAX", &["blobs_cache", "max"]),
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
     ("SANDBOX_MAX_JOBS_PER_ZYGOTE", &["sandbox", "max_jobs_per_zygote"]),
     ("SANDBOX_ZYGOTE_GROWTH_MAX", &["sandbox", "zygote_growth_max"]),
@@ -128,12 +168,38 @@ impl Config {
         Ok(self)
     }
 
+    /// For one command's own files: nothing of a service that the same variables describe is touched.
+    pub fn alone_in(self, folder: &Path) -> Config {
+        Config { data_dir: folder.to_owned(), store: StorePlace::Sqlite, blobs: BlobsPlace::Local, pools: Vec::new(), ..self }
+    }
+
     /// Loopback needs no token; everything else does.
     pub fn check_exposure(&self) -> Result<(), String> {
         match self.listen.ip().is_loopback() || self.auth.token.is_some() {
             true => Ok(()),
             false => Err(format!("listening on {} needs auth.token (MILLRACE_AUTH_TOKEN)", self.listen)),
         }
+    }
+
+    /// A redirect can only lead to bytes that have an address of their own.
+    pub fn check_redirect(&self) -> Result<(), String> {
+        match self.outputs.redirect && !matches!(self.blobs, BlobsPlace::S3 { .. }) {
+            true => Err(format!("outputs.redirect needs blobs in S3; they are in `{}`", self.blobs)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether another process, on another machine, can see this one's rows and bytes.
+    pub fn check_shared(&self) -> Result<(), String> {
+        if self.store == StorePlace::Sqlite {
+            return Err("store = \"sqlite\" is a file of one process: nobody else could give this worker a job; use store = \"redis://...\"".into());
+        }
+        if self.blobs == BlobsPlace::Local {
+            return Err(
+                "blobs = \"local\" is this process's own folder: the inputs of its jobs are not there; use blobs = \"s3://bucket/prefix\"".into()
+            );
+        }
+        Ok(())
     }
 
     /// The shipped queues with the files of `queues_dir` on top; those named in `pools` must be among them.
@@ -148,7 +214,7 @@ impl Config {
             files.sort();
         }
         let queues = Queues::load(&files)?;
-        match self.pools.iter().find(|name| queues.get(name).is_none()) {
+        match self.pools.iter().map(|p| &p.queue).find(|name| queues.get(name).is_none()) {
             Some(name) => Err(format!("pools: there is no queue `{name}`; there are {}", queues.names().collect::<Vec<_>>().join(", "))),
             None => Ok(queues),
         }
@@ -166,6 +232,7 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
     }
     let value = match *key {
         "floor" | "max_jobs_per_zygote" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "redirect" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
         "roots" | "pools" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
         _ => toml::Value::String(value.into()),
     };
@@ -198,11 +265,25 @@ mod tests {
             ("time_zone = \"Mars\"", "Mars"),
             ("[auth]\ntoken = \"x\"", "16"),
             ("pools = [\"vidio\"]", "vidio"),
+            ("pools = [\"video:many\"]", "video:many"),
+            ("store = \"mysql://h\"", "mysql"),
+            ("blobs = \"s3://media\"", "prefix"),
+            ("blobs_cache = { max = \"much\" }", "much"),
         ] {
             let error = load(text, &[]).and_then(|config| config.queues()).map(drop).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");
         }
         assert!(load("a = 1\nlisen = 1", &[]).unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn a_redirect_needs_an_address_and_many_machines_need_a_shared_place() {
+        let config = |text: &str| load(text, &[]).unwrap();
+        assert!(config("outputs = { redirect = true }").check_redirect().is_err());
+        assert!(config("blobs = \"s3://media/millrace\"\noutputs = { redirect = true }").check_redirect().is_ok());
+        assert!(config("blobs = \"s3://media/millrace\"").check_shared().unwrap_err().contains("sqlite"));
+        assert!(config("store = \"redis://h\"").check_shared().unwrap_err().contains("local"));
+        assert!(config("store = \"redis://h\"\nblobs = \"s3://media/millrace\"").check_shared().is_ok());
     }
 
     #[test]

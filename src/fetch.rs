@@ -1,16 +1,19 @@
 //! Brings an input's bytes to a local path.
 
-use crate::blobs::Blobs;
+use crate::blobs::{BlobError, Blobs, Fetched};
 use crate::failure::{Code, Failure};
 use crate::job::Source;
-use std::path::{Path, PathBuf};
 
-/// The local path of an input; what has to be copied for it goes below `cache`.
-pub async fn fetch(blobs: &dyn Blobs, source: Option<&Source>, cache: &Path) -> Result<PathBuf, Failure> {
-    let unavailable = |cause: String| Failure::new(Code::InputUnavailable, "The input is not there any more.").stage("fetch").detail(cause);
+/// A local path of an input, for as long as the answer is kept.
+pub async fn fetch(blobs: &dyn Blobs, source: Option<&Source>) -> Result<Fetched, Failure> {
+    let unavailable = |message: &str, cause: String| Failure::new(Code::InputUnavailable, message).stage("fetch").detail(cause);
+    let gone = |cause: String| unavailable("The input is not there any more.", cause);
     match source {
-        Some(Source::Blob(key)) => blobs.fetch(key, cache).await.map_err(|e| unavailable(e.to_string())),
-        Some(Source::Path(path)) => tokio::fs::canonicalize(path).await.map_err(|e| unavailable(e.to_string())),
-        None => Err(unavailable("the job has no source".into())),
+        Some(Source::Blob(key)) => blobs.fetch(key).await.map_err(|error| match error {
+            BlobError::NotFound(_) => gone(error.to_string()),
+            BlobError::Full | BlobError::Io(_) => unavailable("The stored input cannot be read at the moment.", error.to_string()),
+        }),
+        Some(Source::Path(path)) => tokio::fs::canonicalize(path).await.map(Fetched::lasting).map_err(|e| gone(e.to_string())),
+        None => Err(gone("the job has no source".into())),
     }
 }

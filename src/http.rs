@@ -22,6 +22,7 @@ mod workers;
 pub use observe::Requests;
 pub use server::serve;
 
+use crate::blobs::Links;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::probe::Prober;
@@ -39,6 +40,8 @@ pub struct Service {
     pub intake: Arc<Intake>,
     pub prober: Arc<Prober>,
     pub clock: SharedClock,
+    /// Where downloads are redirected to; none: their bytes are passed on.
+    pub links: Option<Arc<dyn Links>>,
     /// What clients must send as `Authorization: Bearer`; none: anyone who reaches the address may use it.
     pub token: Option<String>,
     /// IANA name, for schedules that name none.

@@ -28,13 +28,13 @@ impl Prober {
     pub async fn look(&self, input: &Input, source: &Source) -> Result<Media, Failure> {
         let id = format!("probe-{}", uuid::Uuid::now_v7().simple());
         let staging = self.staging.for_upload(&id).map_err(|e| Failure::internal(e).stage("staging"))?;
-        let path = fetch(&*self.blobs, Some(source), staging.path()).await?;
+        let fetched = fetch(&*self.blobs, Some(source)).await?;
         let family = converters::family(input.format.family());
         let limits = self.queues.get(family.family.as_str()).map(|q| q.limits.clone()).unwrap_or_default();
         let order = Order {
             zygote: family.zygote,
             work: Work::Probe(Depth::Header),
-            input: InputOrder { path, format: input.format, name: input.name.clone(), size_bytes: input.size_bytes },
+            input: InputOrder { path: fetched.path().to_owned(), format: input.format, name: input.name.clone(), size_bytes: input.size_bytes },
             staging: staging.path().to_owned(),
             limits: Limits { soft_time_limit: LOOK_LIMIT, hard_time_limit: LOOK_LIMIT, ..limits },
             threads: self.threads,

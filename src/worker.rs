@@ -20,6 +20,7 @@ use crate::queue::Queues;
 use crate::store::Store;
 use jiff::SignedDuration;
 pub use meters::Meters;
+pub use pool::PoolSpec;
 pub use renewable::Renewable;
 use shift::Shifts;
 use std::sync::Arc;
@@ -58,10 +59,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts one pool for each of these queues, the heartbeat and the reaper.
-    pub fn start(engine: Arc<Engine>, queues: &[String]) -> Worker {
+    /// Starts these pools, the heartbeat and the reaper.
+    pub fn start(engine: Arc<Engine>, pools: &[PoolSpec]) -> Worker {
         let stop = CancellationToken::new();
-        let shifts = Shifts { engine, queues: queues.to_vec(), running: Arc::default(), stop: stop.clone() };
+        let shifts = Shifts { engine, pools: pools.to_vec(), running: Arc::default(), stop: stop.clone() };
         Worker { stop, shifts: tokio::spawn(shifts.run()) }
     }
 

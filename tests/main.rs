@@ -7,5 +7,6 @@ mod golden;
 mod property;
 mod scenario;
 mod security;
+mod shipping;
 mod support;
 mod tidy;

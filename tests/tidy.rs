@@ -51,7 +51,7 @@ fn imports(text: &str) -> Vec<(String, String)> {
 }
 
 fn may_import(from: &str, from_layer: u8, to: &str, to_layer: u8, rest: &str) -> bool {
-    let keeper = ["::sqlite", "::redis", "::local"].iter().any(|k| rest.starts_with(k));
+    let keeper = ["::sqlite", "::redis", "::local", "::s3"].iter().any(|k| rest.starts_with(k));
     match from_layer {
         0 => to_layer == 0,
         1 => to_layer == 0 || to == from || (from == "sandbox" && to == "convert"),

@@ -3,18 +3,21 @@
 //! The folders are made once, when the store is opened; a blob is one file in one of them, its key with `+` for `/`. So a
 //! publication has two things to sync, and no two of them get in each other's way.
 
-use super::{BlobError, Blobs, Opened, Range};
+use super::{BlobError, Blobs, Fetched, Opened, Range, check_key};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Folders that blobs are spread over, so that none gets too long.
 const FOLDERS: u8 = 64;
-/// Copies that are not complete yet; what a crash leaves here is removed at the next start.
+/// Copies that are not complete yet; what a crash leaves here is removed at a later start.
 const INCOMPLETE: &str = "incomplete";
+/// A copy without news for this long is nobody's; a younger one may be that of another process, where the folder is shared.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 pub struct LocalBlobs {
     root: PathBuf,
@@ -33,23 +36,20 @@ impl LocalBlobs {
     pub fn fleeting(root: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(root)?;
         let root = fs::canonicalize(root)?;
-        let incomplete = root.join(INCOMPLETE);
-        if incomplete.exists() {
-            fs::remove_dir_all(&incomplete)?;
+        fs::create_dir_all(root.join(INCOMPLETE))?;
+        for entry in fs::read_dir(root.join(INCOMPLETE))?.flatten() {
+            if entry.metadata().and_then(|m| m.modified()).is_ok_and(|m| m.elapsed().is_ok_and(|age| age > ABANDONED)) {
+                fs::remove_file(entry.path())?;
+            }
         }
-        fs::create_dir(&incomplete)?;
         for n in 0..FOLDERS {
             fs::create_dir_all(folder(&root, n))?;
         }
         Ok(LocalBlobs { root, durable: false })
     }
 
-    /// Keys are ours; one that could leave the folder is a fault of ours and finds nothing.
     fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
-        let plain = |part: &str| !part.trim_matches('.').is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        if !key.split('/').all(plain) {
-            return Err(BlobError::NotFound(key.to_owned()));
-        }
+        check_key(key)?;
         Ok(folder(&self.root, Sha256::digest(key)[0] % FOLDERS).join(key.replace('/', "+")))
     }
 }
@@ -75,10 +75,10 @@ impl Blobs for LocalBlobs {
         Ok(Opened { size_bytes, bytes: Box::new(file.take(end.saturating_sub(start))) })
     }
 
-    async fn fetch(&self, key: &str, _cache: &Path) -> Result<PathBuf, BlobError> {
+    async fn fetch(&self, key: &str) -> Result<Fetched, BlobError> {
         let path = self.path(key)?;
         match tokio::fs::try_exists(&path).await? {
-            true => Ok(path),
+            true => Ok(Fetched::lasting(path)),
             false => Err(BlobError::NotFound(key.to_owned())),
         }
     }

@@ -97,7 +97,7 @@ async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value, fo
         None => text_file(data.path())?,
     };
     let inputs = Inputs { roots: vec![PathBuf::from("/")] };
-    let config = Config { data_dir: data.path().join("data"), inputs, pools: Vec::new(), ..Config::load(None, &environment())? };
+    let config = Config { inputs, ..Config::load(None, &environment())? }.alone_in(&data.path().join("data"));
     let app = App::start(&config, Purpose::Service, fork_server).await?;
     let request = Request { options, max_attempts: Some(1), ..Request::new(InputRef::Path(input), to) };
     let measured = both(args, &app, &request).await;

@@ -24,6 +24,13 @@ pub struct Server {
     pub json: bool,
 }
 
+impl Server {
+    /// A server that needs no token.
+    pub fn at(url: String) -> Server {
+        Server { server: url, token: None, json: false }
+    }
+}
+
 /// Why a command ends early.
 #[derive(Debug)]
 pub struct Trouble {

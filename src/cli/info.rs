@@ -46,10 +46,13 @@ pub fn formats(args: &FormatsArgs) -> Exit {
 
 /// Reads the configuration and the queues as `serve` would.
 pub fn check_config(file: Option<&Path>) -> Exit {
-    let checked = Config::load(file, &environment()).and_then(|c| c.check_exposure().and_then(|()| c.queues()).map(|q| (c, q)));
+    let checked =
+        Config::load(file, &environment()).and_then(|c| c.check_exposure().and(c.check_redirect()).and_then(|()| c.queues()).map(|q| (c, q)));
     match checked {
         Ok((config, queues)) => {
-            print(&format!("ok: data in {}, listening on {}, {} queues\n", config.data_dir.display(), config.listen, queues.iter().count()));
+            let Config { data_dir, listen, store, blobs, .. } = config;
+            let (folder, count) = (data_dir.display(), queues.iter().count());
+            print(&format!("ok: data in {folder}, jobs in {store}, bytes in {blobs}, listening on {listen}, {count} queues\n"));
             Exit::Done
         }
         Err(error) => {

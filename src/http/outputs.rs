@@ -3,27 +3,53 @@
 use super::Shared;
 use super::extract::{Path, job_id};
 use super::problem::Problem;
-use crate::blobs::BlobError;
+use crate::blobs::{BlobError, LinkHeaders, Links};
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
 use crate::job::{JobId, Output, Record};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use std::time::Duration;
 use tokio_util::io::ReaderStream;
 
-/// Downloads an output. `Range`, `If-Range` and `If-None-Match` are heeded.
+/// How long a redirected client has to ask for the bytes.
+const REDIRECT_HOLDS: Duration = Duration::from_secs(300);
+
+/// Downloads an output. `Range`, `If-Range` and `If-None-Match` are heeded. Where the service is set to it, the answer is a redirect
+/// to the bytes' own address.
 #[utoipa::path(get, path = "/v1/jobs/{id}/outputs/{name}", tag = "jobs", params(("id" = JobId, Path), ("name" = String, Path)),
     responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 206, description = "The range asked for"),
-        (status = 304, description = "Unchanged"), (status = 416, description = "No such range"), Problem))]
+        (status = 304, description = "Unchanged"), (status = 307, description = "The bytes are at `Location`, for five minutes"), (status = 416, description = "No such range"), Problem))]
 pub async fn download(
     State(service): State<Shared>,
     Path((id, name)): Path<(String, String)>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response<Body>, Problem> {
     let record = service.intake.store.get(job_id(&id)?).await.map_err(store)?;
     let output = record.job.outputs.iter().find(|o| o.name == name).ok_or_else(|| missing(&name))?;
-    send(&service, &record, output, &headers).await
+    // A link answers GET only; a tag that is still right needs no bytes.
+    match (&service.links, record.artifacts.get(&output.name)) {
+        (Some(links), Some(key)) if method == Method::GET && !headers.contains_key(header::IF_NONE_MATCH) => redirect(&**links, key, output).await,
+        _ => send(&service, &record, output, &headers).await,
+    }
+}
+
+async fn redirect(links: &dyn Links, key: &str, output: &Output) -> Result<Response<Body>, Problem> {
+    let headers = LinkHeaders { content_type: output.format.mime().to_owned(), content_disposition: disposition(&output.name) };
+    let link = links.link(key, &headers, REDIRECT_HOLDS).await.map_err(unavailable)?;
+    let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(header::LOCATION, link);
+    built(response.header(header::CACHE_CONTROL, "no-store").body(Body::empty()))
+}
+
+fn built(built: Result<Response<Body>, axum::http::Error>) -> Result<Response<Body>, Problem> {
+    built.map_err(|e| Problem(Refusal::new(RefusalKind::Unavailable, "The answer could not be made.").given(e)))
+}
+
+fn unavailable(error: BlobError) -> Problem {
+    tracing::error!(%error, "an output could not be opened");
+    Problem(Refusal::new(RefusalKind::Unavailable, "The server's storage does not answer; try again later."))
 }
 
 /// The bytes of a finished output, or the part of them that `Range` asks for.
@@ -39,9 +65,6 @@ pub async fn send(service: &Shared, record: &Record, output: &Output, headers: &
         .header(header::CONTENT_TYPE, output.format.mime())
         .header(header::CONTENT_DISPOSITION, disposition(&output.name))
         .header("millrace-job", record.job.id.to_string());
-    let built = |built: Result<Response<Body>, axum::http::Error>| {
-        built.map_err(|e| Problem(Refusal::new(RefusalKind::Unavailable, "The answer could not be made.").given(e)))
-    };
     if text(header::IF_NONE_MATCH).is_some_and(|given| given == "*" || given.split(',').any(|t| t.trim().trim_start_matches("W/") == etag)) {
         return built(response.status(StatusCode::NOT_MODIFIED).body(Body::empty()));
     }
@@ -57,10 +80,7 @@ pub async fn send(service: &Shared, record: &Record, output: &Output, headers: &
     };
     let opened = service.intake.blobs.open(key, Some(range.clone())).await.map_err(|e| match e {
         BlobError::NotFound(_) => missing(&output.name),
-        other => {
-            tracing::error!(error = %other, "an output could not be opened");
-            Problem(Refusal::new(RefusalKind::Unavailable, "The server's storage does not answer; try again later."))
-        }
+        other => unavailable(other),
     })?;
     let mut response = response.status(status).header(header::CONTENT_LENGTH, range.end - range.start);
     if status == StatusCode::PARTIAL_CONTENT {

@@ -75,8 +75,13 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
 /// fetch -> launch -> watch -> prove and publish -> judge
 async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, rest: &mut Rest) -> Result<(), Failure> {
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
-    let input = fetch(&*engine.blobs, record.source.as_ref(), staging.path()).await?;
-    let order = order(engine, limits, record, input, staging.path().to_owned())?;
+    // From another machine this takes its time.
+    let input = tokio::select! {
+        input = fetch(&*engine.blobs, record.source.as_ref()) => input?,
+        () = attempt.stop.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
+        () = attempt.kill.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
+    };
+    let order = order(engine, limits, record, input.path().to_owned(), staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let files = AtomicUsize::new(0);
     let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };

@@ -5,17 +5,49 @@ use super::load::Sensor;
 use super::running::Running;
 use super::{Engine, LEASE, TICK, attempt};
 use crate::limits::Rate;
-use crate::queue::{Autoscale, Queue};
+use crate::queue::{Autoscale, CONCURRENCY_MAX, Queue};
 use crate::store::{LeaseRequest, Notice, Tuning};
 use jiff::Timestamp;
+use serde::Deserialize;
+use std::str::FromStr;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// A pool to start: `video`, or `video:2` for as many slots in this process, whatever the queue is set to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PoolSpec {
+    pub queue: String,
+    pub slots: Option<u32>,
+}
+
+impl FromStr for PoolSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((queue, slots)) = text.split_once(':') else { return Ok(PoolSpec { queue: text.to_owned(), slots: None }) };
+        match slots.parse() {
+            Ok(slots) if slots <= CONCURRENCY_MAX => Ok(PoolSpec { queue: queue.to_owned(), slots: Some(slots) }),
+            _ => Err(format!("`{text}`: write a pool as `video`, or `video:2` for 0 to {CONCURRENCY_MAX} slots in this process")),
+        }
+    }
+}
+
+impl TryFrom<String> for PoolSpec {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 pub struct Pool {
     engine: Arc<Engine>,
     name: String,
+    /// This process's own number of slots.
+    slots: Option<u32>,
     queue: Queue,
     running: Arc<Running>,
     drain: CancellationToken,
@@ -25,11 +57,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(engine: Arc<Engine>, name: &str, running: Arc<Running>, drain: CancellationToken) -> Self {
-        let queue = engine.queues.get(name).cloned().unwrap_or_default();
+    pub fn new(engine: Arc<Engine>, spec: &PoolSpec, running: Arc<Running>, drain: CancellationToken) -> Self {
+        let queue = engine.queues.get(&spec.queue).cloned().unwrap_or_default();
         Pool {
             engine,
-            name: name.to_owned(),
+            name: spec.queue.clone(),
+            slots: spec.slots,
             queue,
             running,
             drain,
@@ -64,9 +97,10 @@ impl Pool {
 
     /// Leases for the free slots. Returns when the rate limit lets more start, if it is what holds them back.
     async fn fill(&self, slots: &mut JoinSet<()>) -> Option<Timestamp> {
-        let concurrency = match self.autoscale() {
-            Some(range) => self.scaler.slots(range),
-            None => self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency),
+        let concurrency = match (self.slots, self.autoscale()) {
+            (Some(own), _) => own,
+            (None, Some(range)) => self.scaler.slots(range),
+            (None, None) => self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency),
         };
         self.running.set_slots(&self.name, concurrency);
         let free = (concurrency as usize).saturating_sub(slots.len());

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::heartbeat::Heartbeat;
-use super::pool::Pool;
+use super::pool::{Pool, PoolSpec};
 use super::presence::Desk;
 use super::running::Running;
 use crate::store::{WorkerOrder, WorkerState};
@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 pub struct Shifts {
     pub engine: Arc<Engine>,
-    pub queues: Vec<String>,
+    pub pools: Vec<PoolSpec>,
     pub running: Arc<Running>,
     /// Ends the last shift.
     pub stop: CancellationToken,
@@ -36,8 +36,8 @@ impl Shifts {
     async fn shift(&self, desk: &mut Desk) -> bool {
         let (drain, pools) = (self.stop.child_token(), TaskTracker::new());
         self.running.resume();
-        for name in &self.queues {
-            pools.spawn(Pool::new(self.engine.clone(), name, self.running.clone(), drain.clone()).run());
+        for spec in &self.pools {
+            pools.spawn(Pool::new(self.engine.clone(), spec, self.running.clone(), drain.clone()).run());
         }
         pools.close();
         desk.enter(WorkerState::Running).await;

@@ -28,8 +28,8 @@ fn what_is_published_is_read_back_whole_and_in_part() {
         for (range, text) in [(None, "0123456789"), (Some(2..5), "234"), (Some(8..99), "89"), (Some(10..12), ""), (Some(0..0), "")] {
             assert_eq!(read(&*blobs, "jobs/a/1/0", range.clone()).await, (10, text.to_owned()), "{range:?}");
         }
-        let local = blobs.fetch("jobs/a/1/0", &folder).await.unwrap();
-        assert_eq!(std::fs::read_to_string(local).unwrap(), "0123456789");
+        let local = blobs.fetch("jobs/a/1/0").await.unwrap();
+        assert_eq!(std::fs::read_to_string(local.path()).unwrap(), "0123456789");
     });
 }
 
@@ -38,12 +38,13 @@ fn what_is_deleted_is_gone_and_deleting_it_again_is_no_fault() {
     on_every_blobs(|blobs, folder| async move {
         for key in ["jobs/a/1/0", "jobs/a/1/1"] {
             blobs.publish(&staged(&folder, "x"), key).await.unwrap();
+            blobs.fetch(key).await.unwrap();
         }
         for _ in 0..2 {
             blobs.delete("jobs/a/1/0").await.unwrap();
         }
         assert!(matches!(blobs.open("jobs/a/1/0", None).await, Err(BlobError::NotFound(_))));
-        assert!(matches!(blobs.fetch("jobs/a/1/0", &folder).await, Err(BlobError::NotFound(_))));
+        assert!(matches!(blobs.fetch("jobs/a/1/0").await, Err(BlobError::NotFound(_))));
         assert_eq!(read(&*blobs, "jobs/a/1/1", None).await.1, "x");
     });
 }
@@ -54,6 +55,7 @@ fn keys_cannot_leave_the_store() {
         std::fs::write(folder.join("secret"), "secret").unwrap();
         for key in ["", "../secret", "/etc/passwd", "a/../../secret", "."] {
             assert!(blobs.open(key, None).await.is_err(), "{key}");
+            assert!(blobs.fetch(key).await.is_err(), "{key}");
             assert!(blobs.publish(&staged(&folder, "x"), key).await.is_err(), "{key}");
             assert!(blobs.delete(key).await.is_err(), "{key}");
         }

@@ -1,4 +1,4 @@
-//! One suite for every keeper of a port: stores (SQLite in memory and on file, Redis) and blobs (a local folder).
+//! One suite for every keeper of a port: stores (SQLite in memory and on file, Redis) and blobs (a local folder, S3).
 
 mod blobs;
 mod dependencies;
@@ -10,8 +10,10 @@ mod store;
 mod workers;
 
 use crate::support::redis::fresh_store;
-use millrace::blobs::Blobs;
+use crate::support::s3::{BUCKET, PREFIX, S3Server};
 use millrace::blobs::local::LocalBlobs;
+use millrace::blobs::s3::S3Blobs;
+use millrace::blobs::{Blobs, Cache};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use std::future::Future;
@@ -37,5 +39,11 @@ pub fn on_every_blobs<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Blobs>, Path
     let staging = folder.path().join("staging");
     std::fs::create_dir(&staging).unwrap();
     let local = LocalBlobs::open(&folder.path().join("blobs")).unwrap();
-    runtime.block_on(test(Arc::new(local), staging));
+    runtime.block_on(test(Arc::new(local), staging.clone()));
+    runtime.block_on(async {
+        let server = S3Server::start().await;
+        let cache = Cache::open(&folder.path().join("cache"), 1 << 20).unwrap();
+        let s3 = S3Blobs::open(BUCKET, PREFIX, server.variables(), cache).await.unwrap();
+        test(Arc::new(s3), staging).await;
+    });
 }

@@ -7,3 +7,5 @@ mod disk;
 mod hostile;
 mod http;
 mod kill;
+mod s3;
+mod work;

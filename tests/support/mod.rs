@@ -9,5 +9,6 @@ pub mod events;
 pub mod jailed;
 pub mod records;
 pub mod redis;
+pub mod s3;
 pub mod server;
 pub mod service;

@@ -3,6 +3,7 @@
 //! A server can be stopped as a service is (SIGTERM), killed as a power cut does (SIGKILL) and started again on the same
 //! data folder. Whichever way it ends, every process it started must end too, and a drained one leaves no staging folder.
 
+use super::s3::{BUCKET, PREFIX, S3Server};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -37,6 +38,12 @@ impl Config {
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((format!("MILLRACE_{name}"), value.into()));
         self
+    }
+
+    /// Keeps the bytes on this server.
+    pub fn s3(mut self, server: &S3Server) -> Self {
+        self.variables.extend(server.variables());
+        self.variable("BLOBS", &format!("s3://{BUCKET}/{PREFIX}"))
     }
 
     /// Keeps the data folder on a disk of this size, which nobody else sees and which ends with the server.

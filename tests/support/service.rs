@@ -11,12 +11,16 @@ use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::worker::{Engine, Renewable, Worker};
+use millrace::worker::{Engine, PoolSpec, Renewable, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer than anything a test waits for.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+fn pools() -> [PoolSpec; 2] {
+    ["archive", "cleanup"].map(|queue| PoolSpec { queue: queue.into(), slots: None })
+}
 
 pub struct Service {
     pub intake: Arc<Intake>,
@@ -51,7 +55,7 @@ impl Service {
             meters: Arc::default(),
         };
         let engine = Arc::new(engine);
-        let worker = Some(Worker::start(engine.clone(), &["archive".into(), "cleanup".into()]));
+        let worker = Some(Worker::start(engine.clone(), &pools()));
         Service { intake, engine, worker, folder }
     }
 
@@ -96,7 +100,7 @@ impl Service {
     }
 
     pub fn resume(&mut self) {
-        self.worker = Some(Worker::start(self.engine.clone(), &["archive".into(), "cleanup".into()]));
+        self.worker = Some(Worker::start(self.engine.clone(), &pools()));
     }
 
     /// Stops the service; nothing may be running or staged any more.

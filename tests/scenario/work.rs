@@ -1,0 +1,167 @@
+//! Further machines: processes that share Redis and S3 and nothing else.
+
+use crate::support::command::{Done, finish, millrace};
+use crate::support::direct::fixture;
+use crate::support::redis::RedisServer;
+use crate::support::s3::{BUCKET, PREFIX, S3Server};
+use crate::support::server::{Config, Server, text_of};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+
+/// Redis, S3 and a service that converts nothing itself.
+struct Site {
+    redis: RedisServer,
+    s3: S3Server,
+    server: Server,
+}
+
+impl Site {
+    async fn open() -> Site {
+        let (redis, s3) = (RedisServer::start(&["appendonly", "yes"]), S3Server::start().await);
+        let config = Config::default().s3(&s3).variable("STORE", &redis.url("site")).variable("POOLS", "cleanup");
+        Site { server: Server::start(config).await, redis, s3 }
+    }
+
+    fn worker(&self, queues: &str) -> Worker {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.args(["work", "--queues", queues, "--store", &self.redis.url("site"), "--blobs", &format!("s3://{BUCKET}/{PREFIX}")]);
+        command.arg("--data-dir").arg(folder.path().join("data")).envs(self.s3.variables()).stdin(Stdio::null());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
+            command.env_remove(name);
+        }
+        Worker { child: Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()), folder }
+    }
+
+    /// Submits an attack that runs until it is asked to stop.
+    async fn endless(&self) -> String {
+        self.server.submit("x.attack", "obedient", json!({"to": "noop"})).await
+    }
+
+    async fn until_running(&self, id: &str, attempt: u64) -> Value {
+        self.server.until(&format!("/v1/jobs/{id}"), |job| job["state"] == "running" && job["attempt"] == attempt).await
+    }
+}
+
+/// A running `millrace work`.
+struct Worker {
+    child: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+impl Worker {
+    /// As attempts name it: host and process.
+    fn name(&self) -> String {
+        format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), self.child.as_ref().unwrap().id())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.as_ref().unwrap().id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// SIGTERM; a drained worker leaves nothing staged.
+    fn terminate(mut self) -> Done {
+        self.signal(Signal::TERM);
+        let done = finish(self.child.take().unwrap());
+        assert_eq!(std::fs::read_dir(self.folder.path().join("data/staging")).unwrap().count(), 0, "{}", done.complaint);
+        done
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_on_other_machines_convert_what_the_service_takes() {
+    let site = Site::open().await;
+    let workers = [site.worker("image"), site.worker("archive:1,document")];
+    let mut worked = BTreeSet::new();
+    for (name, file, to) in [("a.png", "image/png/good/scene.png", "webp"), ("a.zip", "archive/zip/good/mixed.zip", "tar.zst")] {
+        let id = site.server.submit(name, std::fs::read(fixture(file)).unwrap(), json!({"to": to})).await;
+        let job = site.server.ended(&id).await;
+        assert_eq!(job["state"], "succeeded", "{job}");
+        worked.insert(text_of(&job["attempts"][0], "worker"));
+        let bytes = site.server.get(&text_of(&job["outputs"][0], "url")).await.bytes().await.unwrap();
+        assert_eq!(bytes.len() as u64, job["outputs"][0]["size_bytes"].as_u64().unwrap());
+    }
+    assert_eq!(worked, workers.iter().map(Worker::name).collect());
+    for worker in workers {
+        let done = worker.terminate();
+        assert_eq!(done.exit, 0, "{}", done.complaint);
+    }
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_has_its_own_slots_and_leaves_others_their_leases() {
+    let site = Site::open().await;
+    // The queue is set to two slots; these are three of one process.
+    let first = site.worker("archive:3");
+    let mut jobs = Vec::new();
+    for _ in 0..3 {
+        jobs.push(site.endless().await);
+    }
+    for id in &jobs {
+        assert_eq!(site.until_running(id, 1).await["attempts"][0]["worker"], first.name());
+    }
+    let waiting = site.endless().await;
+    // One that starts meanwhile takes what waits, and nothing that runs.
+    let second = site.worker("archive:4");
+    assert_eq!(site.until_running(&waiting, 1).await["attempts"][0]["worker"], second.name());
+    for id in &jobs {
+        assert_eq!(site.server.json(&format!("/v1/jobs/{id}")).await["attempt"], 1);
+    }
+    // One that is drained gives back what it ran; no failure is counted.
+    let name = second.name();
+    assert_eq!(first.terminate().exit, 0);
+    for id in &jobs {
+        let job = site.until_running(id, 2).await;
+        assert_eq!((&job["failures"], text_of(&job["attempts"][1], "worker")), (&json!(0), name.clone()), "{job}");
+    }
+    for id in jobs.iter().chain([&waiting]) {
+        site.server.send(reqwest::Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
+        assert_eq!(site.server.ended(id).await["state"], "cancelled");
+    }
+    assert_eq!(second.terminate().exit, 0);
+    site.server.stop();
+}
+
+#[test]
+fn a_worker_wants_a_shared_store_and_shared_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_string_lossy().into_owned();
+    for (args, exit, word) in [
+        (&["work"][..], 2, "sqlite"),
+        (&["work", "--store", "redis://127.0.0.1:1/0"], 2, "local"),
+        (&["work", "--store", "mysql://h", "--blobs", "s3://media/x"], 2, "mysql"),
+        (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media"], 2, "prefix"),
+        (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media/x", "--queues", "vidio"], 5, "vidio"),
+        (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media/x", "--data-dir", &data], 5, "store does not answer"),
+    ] {
+        let done = millrace(folder.path(), args, &[]);
+        assert_eq!(done.exit, exit, "{args:?}: {}", done.complaint);
+        assert!(done.complaint.contains(word), "{args:?}: {}", done.complaint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_of_a_service_is_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(Config::default()).await;
+    let listen = server.url().strip_prefix("http://").unwrap().to_owned();
+    let check = || millrace(folder.path(), &["healthcheck"], &[("MILLRACE_LISTEN", &listen)]);
+    let healthy = tokio::task::block_in_place(check);
+    assert_eq!((healthy.exit, healthy.complaint.as_str()), (0, ""));
+    server.terminate();
+    let gone = tokio::task::block_in_place(check);
+    assert_eq!(gone.exit, 5);
+    assert!(gone.complaint.contains("no server"), "{}", gone.complaint);
+}
