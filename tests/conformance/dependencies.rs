@@ -1,6 +1,6 @@
 //! Jobs that wait for others.
 
-use super::on_every_store;
+use super::{heard, on_every_store};
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use millrace::failure::{Code, Failure};
 use millrace::job::{CancelMode, Job, JobId, Lease, State};
@@ -41,8 +41,7 @@ fn a_job_starts_when_all_it_waits_for_have_succeeded() {
         assert!(store.lease(lease_request(9, 40), at(5)).await.unwrap().is_empty());
         let mut notices = store.notices();
         store.finish(finish(running(first), None, None), at(6)).await.unwrap().unwrap();
-        let told: Vec<_> = std::iter::from_fn(|| notices.try_recv().ok()).collect();
-        assert!(told.contains(&Notice::Ready("image".into())), "{told:?}");
+        heard(&mut notices, Notice::Ready("image".into())).await;
         let job = store.get(waiting).await.unwrap().job;
         assert_eq!((job.waiting_on, job.run_at, store.due_since().await.unwrap()["image"]), (vec![], at(6), at(6)));
         assert_eq!(store.lease(lease_request(9, 40), at(7)).await.unwrap()[0].job.id, waiting);

@@ -14,11 +14,19 @@ use crate::support::s3::{BUCKET, PREFIX, S3Server};
 use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::s3::S3Blobs;
 use millrace::blobs::{Blobs, Cache};
-use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
+use millrace::store::{Notice, Store};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Waits for one notice among others; from a shared store it comes over a link.
+pub async fn heard(notices: &mut broadcast::Receiver<Notice>, wanted: Notice) {
+    let heard = async { while notices.recv().await.unwrap() != wanted {} };
+    assert!(tokio::time::timeout(Duration::from_secs(20), heard).await.is_ok(), "{wanted:?} is told");
+}
 
 /// Runs one test on each store.
 pub fn on_every_store<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Store>) -> F) {

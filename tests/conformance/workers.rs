@@ -1,6 +1,6 @@
 //! The list of workers and their orders.
 
-use super::on_every_store;
+use super::{heard, on_every_store};
 use crate::support::records::at;
 use millrace::job::JobId;
 use millrace::store::{Notice, PoolPresence, Presence, StoreError, WorkerOrder, WorkerState};
@@ -54,7 +54,7 @@ fn an_order_is_heard_once_by_the_one_it_is_for() {
         }
         let mut notices = store.notices();
         assert_eq!(store.order("a", WorkerOrder::Drain, at(1)).await.unwrap().order, Some(WorkerOrder::Drain));
-        assert_eq!(notices.try_recv().unwrap(), Notice::Worker("a".into()));
+        heard(&mut notices, Notice::Worker("a".into())).await;
         assert_eq!(store.workers(at(2)).await.unwrap()[0].order, Some(WorkerOrder::Drain));
         // A word of its own takes no order away, a later order takes the place of the first.
         store.announce(worker("a"), at(3)).await.unwrap();
