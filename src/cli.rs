@@ -18,6 +18,8 @@ mod schedules;
 mod serve;
 mod submit;
 mod table;
+#[cfg(feature = "otlp")]
+mod traces;
 mod watch;
 mod work;
 mod workers;

@@ -17,13 +17,16 @@ use crate::limits::Size;
 use crate::progress::Progress;
 use crate::queue::{Queue, Queues};
 use crate::store::{Inserted, NewJob, Store, StoreError, transition};
+use crate::trace;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Map;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// How long an upload waits for jobs that use it.
 const UPLOAD_KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -84,7 +87,19 @@ impl Intake {
     /// Accepts a request as a job, or says what is wrong with it.
     pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
         let idempotency = idempotency_key.map(|key| (key, request.digest()));
-        let record = self.plan(request, now).await?;
+        let span = tracing::info_span!("submit", otel.kind = "producer", messaging.system = "millrace", messaging.operation.type = "send",
+            messaging.destination.name = Empty, messaging.message.id = Empty);
+        trace::follow(&span, request.context.get(trace::TRACEPARENT).and_then(Value::as_str));
+        self.insert(request, idempotency, now).instrument(span).await
+    }
+
+    async fn insert(&self, request: Request, idempotency: Option<(String, String)>, now: Timestamp) -> Result<Inserted, Refusal> {
+        let mut record = self.plan(request, now).await?;
+        let span = Span::current();
+        span.record("messaging.destination.name", &record.job.queue).record("messaging.message.id", record.job.id.to_string());
+        if let Some(name) = trace::name(&span) {
+            record.job.context.insert(trace::TRACEPARENT.into(), name.into());
+        }
         let after = record.job.after.clone();
         let inserted = self.store.insert(vec![NewJob { record, idempotency }], now).await.map_err(|error| match error {
             StoreError::UnknownDependency(id) => {

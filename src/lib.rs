@@ -35,4 +35,6 @@ pub mod queue;
 pub mod sandbox;
 pub mod schedule;
 pub mod store;
+pub mod tls;
+pub mod trace;
 pub mod worker;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 21] = [
+const LAYERS: [(&str, u8); 23] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
     ("limits", 0),
     ("format", 0),
     ("progress", 0),
+    ("tls", 0),
+    ("trace", 0),
     ("store", 1),
     ("blobs", 1),
     ("convert", 1),

@@ -39,8 +39,7 @@ impl S3Blobs {
     /// Opens the part of `bucket` below `prefix`; `variables` are the usual `AWS_*` ones: endpoint, region, keys, `AWS_ALLOW_HTTP`. Asks for a
     /// list, so that a wrong key or a missing bucket is told at once.
     pub async fn open(bucket: &str, prefix: &str, variables: impl IntoIterator<Item = (String, String)>, cache: Cache) -> Result<S3Blobs, BlobError> {
-        // Already installed is fine: there is only this one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::tls::use_ring();
         let client = ClientOptions::new().with_timeout_disabled().with_connect_timeout(CONNECT_WITHIN).with_read_timeout(SILENCE);
         let backoff = BackoffConfig { init_backoff: REPEAT_AFTER, max_backoff: REPEAT_AFTER_MAX, base: 2.0 };
         let retry = RetryConfig { backoff, max_retries: REPEATS_MAX, retry_timeout: REPEAT_WITHIN };

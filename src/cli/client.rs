@@ -72,8 +72,7 @@ impl Client {
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
             return Err(wrong(&"not an http address"));
         }
-        // Already installed is fine: there is only this one.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::tls::use_ring();
         let mut http = reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")));
         if matches!(base.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) {
             http = http.no_proxy();

@@ -1,5 +1,7 @@
 //! What `serve` and `work` share: the flags, the log, the way they end.
 
+#[cfg(feature = "otlp")]
+use super::traces::Traces;
 use super::{Exit, complain, environment, runtime};
 use crate::config::{BlobsPlace, Config, StorePlace};
 use crate::worker::PoolSpec;
@@ -9,6 +11,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::prelude::*;
 
 #[derive(Debug, clap::Args)]
 pub struct Flags {
@@ -47,15 +52,17 @@ impl Flags {
 
 /// Starts the log and lives by the configuration, once `adjust` finds nothing wrong with it.
 pub fn run(flags: Flags, adjust: impl FnOnce(Config) -> Result<Config, String>, live: impl AsyncFnOnce(Config) -> Result<(), String>) -> Exit {
-    start_log(flags.log_json);
-    let config = match flags.config().and_then(adjust) {
+    let told = Told::begin(flags.log_json);
+    let config = match told.as_ref().map_err(Clone::clone).and_then(|_| flags.config()).and_then(adjust) {
         Ok(config) => config,
         Err(error) => {
             complain(error);
             return Exit::Usage;
         }
     };
-    match runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(live(config))) {
+    let lived = runtime().map_err(|e| e.to_string()).and_then(|runtime| runtime.block_on(live(config)));
+    told.into_iter().for_each(Told::end);
+    match lived {
         Ok(()) => Exit::Done,
         Err(error) => {
             complain(error);
@@ -64,11 +71,37 @@ pub fn run(flags: Flags, adjust: impl FnOnce(Config) -> Result<Config, String>, 
     }
 }
 
-/// To standard error, at the level that `MILLRACE_LOG` asks for.
-fn start_log(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    if json { log.json().init() } else { log.init() }
+/// What the process tells of its work: the log on standard error, at the level that `MILLRACE_LOG` asks for, and traces where a
+/// collector is named.
+struct Told {
+    #[cfg(feature = "otlp")]
+    traces: Option<Traces>,
+}
+
+impl Told {
+    fn begin(json: bool) -> Result<Told, String> {
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        let lines = if json { lines.json().boxed() } else { lines.boxed() };
+        let level = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+        // A line names its job itself; the spans it stands in are the traces' alone.
+        let log = lines.with_filter(level.and(filter_fn(|what| what.is_event())));
+        #[cfg(feature = "otlp")]
+        {
+            let traces = Traces::from_environment()?;
+            tracing_subscriber::registry().with(log).with(traces.as_ref().map(Traces::layer)).init();
+            Ok(Told { traces })
+        }
+        #[cfg(not(feature = "otlp"))]
+        {
+            tracing_subscriber::registry().with(log).init();
+            Ok(Told {})
+        }
+    }
+
+    fn end(self) {
+        #[cfg(feature = "otlp")]
+        self.traces.into_iter().for_each(Traces::end);
+    }
 }
 
 /// A listening socket and the address it has got.

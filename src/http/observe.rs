@@ -2,6 +2,7 @@
 //! and a duration.
 
 use super::Shared;
+use crate::trace;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
@@ -13,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use std::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own id is taken up to this length.
@@ -57,9 +60,14 @@ pub async fn watch(State(service): State<Shared>, request: Request, next: Next) 
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |m| m.as_str()).to_owned();
     let id = request_id(request.headers());
     let under_way = UnderWay::begin(&service.requests, &route);
-    let mut response = next.run(request).await;
+    let span = span(&request, &route);
+    let mut response = next.run(request).instrument(span.clone()).await;
     drop(under_way);
     let (status, took) = (response.status().as_u16(), began.elapsed());
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
     let name = if method.as_str().len() > 7 { "other".to_owned() } else { method.to_string() };
     service.requests.count.get_or_create(&Answered { route: route.clone(), method: name, status }).inc();
     service.requests.seconds.get_or_create(&Route { route: route.clone() }).observe(took.as_secs_f64());
@@ -72,6 +80,25 @@ pub async fn watch(State(service): State<Shared>, request: Request, next: Next) 
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// A request's place in its client's trace, by the names of OpenTelemetry's conventions for HTTP servers. Those of probes have none.
+fn span(request: &Request, route: &str) -> Span {
+    if matches!(route, "/healthz" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
+    let method = request.method().as_str();
+    let span = tracing::info_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+    );
+    trace::follow(&span, request.headers().get(trace::TRACEPARENT).and_then(|value| value.to_str().ok()));
+    span
 }
 
 /// Counts a request until its answer begins or its client has gone.

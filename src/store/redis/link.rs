@@ -95,8 +95,7 @@ impl Link {
 }
 
 async fn open(client: &Client) -> RedisResult<MultiplexedConnection> {
-    // Already installed is fine: there is only this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crate::tls::use_ring();
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_WITHIN)).set_response_timeout(Some(ANSWER_WITHIN));
     client.get_multiplexed_async_connection_with_config(&config).await
 }
