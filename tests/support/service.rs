@@ -11,7 +11,7 @@ use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::worker::{Engine, PoolSpec, Renewable, Worker};
+use millrace::worker::{Engine, LEASE, PoolSpec, Renewable, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +53,7 @@ impl Service {
             sandbox_level: 3,
             threads: 2,
             meters: Arc::default(),
+            lease: LEASE,
         };
         let engine = Arc::new(engine);
         let worker = Some(Worker::start(engine.clone(), &pools()));
