@@ -24,14 +24,14 @@ const CHILDREN: RangeInclusive<usize> = 3..=9;
 
 /// Kills something that `server` has started, so many steps away; false when nothing was there.
 fn kill_one(server: &Server, random: &mut StdRng, steps: RangeInclusive<usize>) -> bool {
-    let candidates: Vec<u32> = server.processes().into_iter().filter(|(_, away)| steps.contains(away)).map(|(id, _)| id).collect();
+    let candidates: Vec<u32> = server.processes().into_iter().filter(|below| steps.contains(&below.depth)).map(|below| below.id).collect();
     let Some(victim) = candidates.choose(random) else { return false };
     kill_process(Pid::from_raw(victim.cast_signed()).unwrap(), Signal::KILL).is_ok()
 }
 
 /// The processes that fork children, fork server apart.
 fn zygotes(server: &Server) -> BTreeSet<u32> {
-    server.processes().into_iter().filter(|(_, away)| ZYGOTES.contains(away)).map(|(id, _)| id).collect()
+    server.processes().into_iter().filter(|below| ZYGOTES.contains(&below.depth)).map(|below| below.id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
