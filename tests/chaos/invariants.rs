@@ -1,11 +1,10 @@
 //! What holds after the fire, whatever has burnt.
 
 use super::load::{Accepted, Kind};
-use super::site::{PREFIX, Site};
+use super::site::{Machine, PREFIX, Site};
 use crate::support::process::assert_no_orphans;
 use crate::support::s3;
 use crate::support::server::DEADLINE;
-use crate::support::worker::Worker;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use millrace::blobs::s3::S3Blobs;
@@ -130,7 +129,11 @@ pub async fn assert_only_workers_are_left(site: &Site) {
 /// All processes end as they are told, with nothing staged and nothing left.
 pub fn assert_ends_well(site: Site) {
     let Site { api, workers, .. } = site;
-    workers.into_iter().map(|machine| machine.worker).for_each(Worker::terminate);
+    for Machine { worker, link } in workers {
+        worker.terminate();
+        // It gives its jobs back over this.
+        drop(link);
+    }
     api.stop();
     assert_no_orphans();
 }
