@@ -48,6 +48,19 @@ async fn a_worn_out_zygote_is_replaced_while_jobs_run() {
     server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_fork_server_leaves_its_place_to_one_process() {
+    let server = Server::start(Config::default()).await;
+    for n in 0..2 {
+        let id = submit(&server, 3 * n + 2).await;
+        assert_eq!(server.ended(&id).await["state"], "succeeded");
+        let depths = |wanted: RangeInclusive<usize>| server.processes().into_iter().filter(|below| wanted.contains(&below.depth)).count();
+        assert_eq!((depths(FORK_SERVER), depths(ZYGOTES)), (1, 1), "{:?}", server.processes());
+        assert!(kill_one(&server, &mut StdRng::seed_from_u64(SEED), FORK_SERVER));
+    }
+    server.stop();
+}
+
 /// A picture, a zip or a no-op, by turns.
 async fn submit(server: &Server, n: usize) -> String {
     let (name, file, to) = match n % 3 {

@@ -7,6 +7,7 @@ pub mod cutter;
 pub mod direct;
 pub mod events;
 pub mod jailed;
+pub mod loop_disk;
 pub mod process;
 pub mod records;
 pub mod redis;
