@@ -96,3 +96,20 @@ impl Clock for ManualClock {
 fn until(now: Timestamp, deadline: Timestamp) -> Option<Duration> {
     Duration::try_from(deadline.duration_since(now)).ok().filter(|left| !left.is_zero())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    #[test]
+    fn a_store_clock_goes_on_from_what_it_was_told() {
+        let told = Timestamp::from_second(1_000_000).unwrap();
+        let clock = StoreClock::at(told);
+        let (first, second) = (clock.now(), clock.now());
+        assert!(told <= first && first <= second && second.duration_since(told) < SignedDuration::from_hours(1), "{first} {second}");
+        let earlier = told - SignedDuration::from_hours(24);
+        clock.set(earlier);
+        assert!(clock.now() < told);
+    }
+}

@@ -6,6 +6,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rustix::process::{Pid, Signal, kill_process};
+use std::time::Duration;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -18,7 +19,7 @@ pub enum Fault {
     KillApi,
     /// A worker is stopped until its leases are lost, then goes on as if nothing had been.
     StopWorker,
-    /// `kill -9` of Redis, which comes back with what it has written.
+    /// `kill -9` of Redis, which comes back after a while with what it has written.
     KillRedis,
     /// Redis answers nobody for a while.
     PauseRedis,
@@ -32,7 +33,7 @@ pub enum Fault {
     LoseAnswer,
     /// Nothing comes or goes between a worker and Redis until its leases are lost.
     ShutLink,
-    /// The S3 server is gone for a moment, with all its connections.
+    /// The S3 server is gone for a while, with all its connections.
     RestartS3,
     /// A worker's clock is set forward or back by far more than a lease.
     SetClock,
@@ -75,10 +76,13 @@ impl Fault {
                 site.leases_lost(&worker.name()).await;
                 worker.signal(Signal::CONT);
             }
-            Fault::KillRedis => site.redis.crash_and_restart(),
+            Fault::KillRedis => {
+                site.redis.crash();
+                tokio::time::sleep(outage(random)).await;
+                site.redis.restart();
+            }
             Fault::PauseRedis => {
-                let pause_ms = random.random_range(200..2500).to_string();
-                site.redis.command(&["CLIENT", "PAUSE", &pause_ms, "ALL"]).await;
+                site.redis.command(&["CLIENT", "PAUSE", &outage(random).as_millis().to_string(), "ALL"]).await;
             }
             Fault::KillClients => {
                 for kind in ["normal", "pubsub"] {
@@ -96,13 +100,22 @@ impl Fault {
                 site.children_gone(victim).await;
                 site.workers[victim].link.open();
             }
-            Fault::RestartS3 => site.s3.restart().await,
+            Fault::RestartS3 => {
+                site.s3.stop().await;
+                tokio::time::sleep(outage(random)).await;
+                site.s3.restart().await;
+            }
             Fault::SetClock => {
                 site.set_clock(["+10m", "-10m", "+45s", "-45s"].choose(random).unwrap());
                 site.clock_is_wrong().await;
             }
         }
     }
+}
+
+/// From hardly noticed to longer than a lease.
+fn outage(random: &mut StdRng) -> Duration {
+    Duration::from_millis(random.random_range(0..5000))
 }
 
 /// SIGKILL to something that a busy worker has started.

@@ -2,7 +2,7 @@
 
 use super::load::{Accepted, Kind};
 use super::site::{Machine, PREFIX, Site};
-use crate::support::process::assert_no_orphans;
+use crate::support::process::{Below, assert_no_orphans};
 use crate::support::s3;
 use crate::support::server::DEADLINE;
 use futures::StreamExt;
@@ -112,17 +112,22 @@ impl Witness {
     }
 }
 
-/// Nobody has ended who was not killed, and nothing that they started is left.
-pub async fn assert_only_workers_are_left(site: &Site) {
+/// Nobody has ended who was not killed, and nothing that they started for a job is left.
+pub async fn assert_idle(site: &Site) {
     assert!(site.api.is_alive(), "{}", site.api.log());
+    until_idle(|| site.api.processes()).await;
+    for Machine { worker, .. } in &site.workers {
+        assert!(worker.is_alive(), "{}", worker.log());
+        until_idle(|| worker.processes()).await;
+    }
+}
+
+/// What has just ended may not be reaped yet.
+async fn until_idle(processes: impl Fn() -> Vec<Below>) {
     let deadline = Instant::now() + DEADLINE;
-    for machine in &site.workers {
-        assert!(machine.worker.is_alive(), "{}", machine.worker.log());
-        // What has just ended may not be reaped yet.
-        while let Some(left) = machine.worker.processes().into_iter().find(|below| below.depth >= 3 || below.is_zombie) {
-            assert!(Instant::now() < deadline, "{left:?} is left of {}:\n{}", machine.worker.name(), machine.worker.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    while let Some(left) = processes().into_iter().find(|below| below.depth >= 3 || below.is_zombie) {
+        assert!(Instant::now() < deadline, "{left:?} is left of {:?}", processes());
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -52,13 +52,14 @@ pub struct Load {
 
 impl Load {
     /// Two clients of the service, which is where `address` says; it may move.
-    pub fn start(address: &watch::Receiver<String>, seed: u64) -> Load {
+    pub fn start(address: &watch::Receiver<String>, random: &mut StdRng) -> Load {
         let (stop, taken) = (watch::Sender::new(false), watch::Sender::new(0));
-        let one = |n| {
-            let random = StdRng::seed_from_u64(seed + n);
-            Site { http: client(None), address: address.clone(), random, endless: VecDeque::new() }.submit(stop.subscribe(), taken.clone())
+        let mut one = || {
+            let site =
+                Site { http: client(None), address: address.clone(), random: StdRng::seed_from_u64(random.random()), endless: VecDeque::new() };
+            tokio::spawn(site.submit(stop.subscribe(), taken.clone()))
         };
-        Load { clients: (0..2).map(|n| tokio::spawn(one(n))).collect(), taken: taken.subscribe(), stop }
+        Load { clients: vec![one(), one()], taken: taken.subscribe(), stop }
     }
 
     /// Returns once so many more jobs were taken.

@@ -8,7 +8,7 @@ mod load;
 mod plan;
 mod site;
 
-use invariants::{Witness, assert_ends_well, assert_only_workers_are_left};
+use invariants::{Witness, assert_ends_well, assert_idle};
 use load::Load;
 use plan::Plan;
 use site::Site;
@@ -27,8 +27,8 @@ async fn play(seed: u64, time: Duration) -> Summary {
     let (begun, mut plan, mut site) = (Instant::now(), Plan::new(seed), Site::open().await);
     let (mut summary, mut accepted) = (Summary::default(), Vec::new());
     let witness = Witness::of(&site).await;
-    for round in 0.. {
-        let mut load = Load::start(&site.address.subscribe(), seed.wrapping_add(round));
+    loop {
+        let mut load = Load::start(&site.address.subscribe(), plan.random());
         for step in plan.round() {
             load.go_on(step.after).await;
             eprintln!("{:>7.1?} {:?}", begun.elapsed(), step.fault);
@@ -43,7 +43,7 @@ async fn play(seed: u64, time: Duration) -> Summary {
         accepted.extend(taken);
         witness.assert_all_counted(&accepted).await;
         witness.assert_no_orphan_blobs(&accepted).await;
-        assert_only_workers_are_left(&site).await;
+        assert_idle(&site).await;
         if begun.elapsed() >= time {
             break;
         }

@@ -57,7 +57,7 @@ impl Site {
         for n in 0..WORKERS {
             let link = Cutter::before(redis.port).await;
             let config = shared(&s3, &link);
-            let config = if n == 0 { with_own_clock(config, folder.path()) } else { config };
+            let config = if n == 0 { config.clock(&clock_file(folder.path())) } else { config };
             workers.push(Machine { worker: Worker::start(config, "image:2,archive:3"), link });
         }
         for machine in &workers {
@@ -127,15 +127,6 @@ fn shared(s3: &S3Server, link: &Cutter) -> Config {
     let url = format!("redis://127.0.0.1:{}/?prefix={PREFIX}", link.port);
     let config = Config::default().s3(s3).variable("STORE", &url).variable("LEASE", LEASE);
     ["image", "archive"].into_iter().fold(config, |config, queue| config.queue(queue, QUEUE))
-}
-
-/// libfaketime gives a process the time of day that a file says; the clock that nobody can set goes on.
-fn with_own_clock(config: Config, folder: &Path) -> Config {
-    let entries = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|e| e.path().join("faketime/libfaketimeMT.so.1"));
-    let library = entries.into_iter().find(|path| path.exists()).expect("faketime is installed (scripts/setup)");
-    let config = config.environment("LD_PRELOAD", library.to_str().unwrap());
-    let config = config.environment("FAKETIME_TIMESTAMP_FILE", clock_file(folder).to_str().unwrap());
-    config.environment("FAKETIME_CACHE_DURATION", "1").environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
 }
 
 fn clock_file(folder: &Path) -> PathBuf {

@@ -34,6 +34,14 @@ impl Site {
         self.server.submit("x.attack", "obedient", json!({"to": "noop"})).await
     }
 
+    /// The job, once it has been cancelled.
+    async fn cancelled(&self, id: &str) -> Value {
+        self.server.send(reqwest::Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
+        let job = self.server.ended(id).await;
+        assert_eq!(job["state"], "cancelled", "{job}");
+        job
+    }
+
     async fn until_running(&self, id: &str, attempt: u64) -> Value {
         self.server.until(&format!("/v1/jobs/{id}"), |job| job["state"] == "running" && job["attempt"] == attempt).await
     }
@@ -84,11 +92,33 @@ async fn a_process_has_its_own_slots_and_leaves_others_their_leases() {
         assert_eq!((&job["failures"], text_of(&job["attempts"][1], "worker")), (&json!(0), name.clone()), "{job}");
     }
     for id in jobs.iter().chain([&waiting]) {
-        site.server.send(reqwest::Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
-        assert_eq!(site.server.ended(id).await["state"], "cancelled");
+        site.cancelled(id).await;
     }
     second.terminate();
     site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_clock_is_wrong_takes_no_lease_and_loses_none() {
+    let clock = tempfile::NamedTempFile::new().unwrap();
+    for offset in ["+10m", "-10m"] {
+        std::fs::write(clock.path(), offset).unwrap();
+        let site = Site::open().await;
+        let (right, held) = (site.worker("archive:1"), site.endless().await);
+        site.until_running(&held, 1).await;
+        let wrong = Worker::start(site.shared.clone().clock(clock.path()), "archive:1");
+        // Each tells by its progress of a heartbeat, after which the reaper has gone round.
+        for _ in 0..2 {
+            let id = site.endless().await;
+            let job = site.server.until(&format!("/v1/jobs/{id}"), |job| job["progress"]["current"] == 1).await;
+            assert_eq!((&job["attempt"], text_of(&job["attempts"][0], "worker")), (&json!(1), wrong.name()), "{job}");
+            assert_eq!(site.cancelled(&id).await["attempt"], 1);
+        }
+        let job = site.cancelled(&held).await;
+        assert_eq!((&job["attempt"], &job["recoveries"]), (&json!(1), &json!(0)), "{offset}: {job}");
+        [right, wrong].into_iter().for_each(Worker::terminate);
+        site.server.stop();
+    }
 }
 
 #[test]
