@@ -35,6 +35,7 @@ pub struct Config {
     pub outputs: Outputs,
     pub blobs_cache: BlobsCache,
     pub sandbox: Sandbox,
+    pub work: Work,
     pub auth: Auth,
 }
 
@@ -71,6 +72,14 @@ pub struct Sandbox {
     pub zygote_growth_max: Size,
 }
 
+/// Of `millrace work` alone.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Work {
+    /// Where it tells how it is (`/healthz`, `/readyz`, `/metrics`); none: nowhere. Loopback, or any address with `auth.token`.
+    pub listen: Option<SocketAddr>,
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
@@ -93,6 +102,7 @@ impl Default for Config {
             outputs: Outputs::default(),
             blobs_cache: BlobsCache::default(),
             sandbox: Sandbox::default(),
+            work: Work::default(),
             auth: Auth::default(),
         }
     }
@@ -112,7 +122,7 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 15] = [
+pub const VARIABLES: [(&str, &[&str]); 16] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("STORE", &["store"]),
@@ -127,6 +137,7 @@ pub const VARIABLES: [(&str, &[&str]); 15] = [
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
     ("SANDBOX_MAX_JOBS_PER_ZYGOTE", &["sandbox", "max_jobs_per_zygote"]),
     ("SANDBOX_ZYGOTE_GROWTH_MAX", &["sandbox", "zygote_growth_max"]),
+    ("WORK_LISTEN", &["work", "listen"]),
     ("AUTH_TOKEN", &["auth", "token"]),
 ];
 
@@ -181,10 +192,10 @@ impl Config {
     }
 
     /// Loopback needs no token; everything else does.
-    pub fn check_exposure(&self) -> Result<(), String> {
-        match self.listen.ip().is_loopback() || self.auth.token.is_some() {
+    pub fn check_exposure(&self, listen: SocketAddr) -> Result<(), String> {
+        match listen.ip().is_loopback() || self.auth.token.is_some() {
             true => Ok(()),
-            false => Err(format!("listening on {} needs auth.token (MILLRACE_AUTH_TOKEN)", self.listen)),
+            false => Err(format!("listening on {listen} needs auth.token (MILLRACE_AUTH_TOKEN)")),
         }
     }
 
@@ -297,8 +308,8 @@ mod tests {
     #[test]
     fn the_world_needs_a_token() {
         let mut config = Config { listen: "0.0.0.0:80".parse().unwrap(), ..Config::default() };
-        assert!(config.check_exposure().is_err());
+        assert!(config.check_exposure(config.listen).is_err());
         config.auth.token = Some("0123456789abcdef".into());
-        assert!(config.check_exposure().is_ok());
+        assert!(config.check_exposure(config.listen).is_ok());
     }
 }

@@ -6,6 +6,7 @@ mod extract;
 mod health;
 mod jobs;
 mod links;
+mod metrics;
 mod observe;
 pub mod openapi;
 mod outputs;
@@ -17,10 +18,12 @@ mod registry;
 mod schedules;
 mod server;
 mod uploads;
+mod vitals;
 mod workers;
 
 pub use observe::Requests;
 pub use server::serve;
+pub use vitals::{Vitals, vitals};
 
 use crate::blobs::Links;
 use crate::clock::SharedClock;
@@ -88,7 +91,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/formats", get(registry::formats))
         .route("/v1/presets", get(registry::presets))
         .route("/v1/events", get(events::all))
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
     let guarded = streamed.merge(plain).layer(from_fn_with_state(service.clone(), auth::guard));
     let open = Router::new()

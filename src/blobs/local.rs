@@ -21,19 +21,24 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 
 pub struct LocalBlobs {
     root: PathBuf,
+    folders: u8,
     durable: bool,
 }
 
 impl LocalBlobs {
     /// Keeps blobs below `root`, which is made if it is missing.
     pub fn open(root: &Path) -> Result<Self, BlobError> {
-        let blobs = Self::fleeting(root)?;
+        let blobs = Self::below(root, FOLDERS)?;
         File::open(&blobs.root)?.sync_all()?;
         Ok(LocalBlobs { durable: true, ..blobs })
     }
 
-    /// Blobs that nobody looks for after this process: as [`LocalBlobs::open`], but nothing waits for the disk.
+    /// Blobs that nobody looks for after this process, few of them: one folder does, and nothing waits for the disk.
     pub fn fleeting(root: &Path) -> Result<Self, BlobError> {
+        Self::below(root, 1)
+    }
+
+    fn below(root: &Path, folders: u8) -> Result<Self, BlobError> {
         fs::create_dir_all(root)?;
         let root = fs::canonicalize(root)?;
         fs::create_dir_all(root.join(INCOMPLETE))?;
@@ -42,15 +47,15 @@ impl LocalBlobs {
                 fs::remove_file(entry.path())?;
             }
         }
-        for n in 0..FOLDERS {
+        for n in 0..folders {
             fs::create_dir_all(folder(&root, n))?;
         }
-        Ok(LocalBlobs { root, durable: false })
+        Ok(LocalBlobs { root, folders, durable: false })
     }
 
     fn path(&self, key: &str) -> Result<PathBuf, BlobError> {
         check_key(key)?;
-        Ok(folder(&self.root, Sha256::digest(key)[0] % FOLDERS).join(key.replace('/', "+")))
+        Ok(folder(&self.root, Sha256::digest(key)[0] % self.folders).join(key.replace('/', "+")))
     }
 }
 
@@ -91,10 +96,10 @@ impl Blobs for LocalBlobs {
     }
 
     async fn list_stale(&self, before: Timestamp) -> Result<Vec<String>, BlobError> {
-        let root = self.root.clone();
+        let (root, folders) = (self.root.clone(), self.folders);
         blocking(move || {
             let mut keys = Vec::new();
-            for n in 0..FOLDERS {
+            for n in 0..folders {
                 for entry in fs::read_dir(folder(&root, n))? {
                     let entry = entry?;
                     // One that has gone meanwhile is not stale.

@@ -47,7 +47,7 @@ pub fn formats(args: &FormatsArgs) -> Exit {
 /// Reads the configuration and the queues as `serve` would.
 pub fn check_config(file: Option<&Path>) -> Exit {
     let checked =
-        Config::load(file, &environment()).and_then(|c| c.check_exposure().and(c.check_redirect()).and_then(|()| c.queues()).map(|q| (c, q)));
+        Config::load(file, &environment()).and_then(|c| c.check_exposure(c.listen).and(c.check_redirect()).and_then(|()| c.queues()).map(|q| (c, q)));
     match checked {
         Ok((config, queues)) => {
             let Config { data_dir, listen, store, blobs, .. } = config;

@@ -5,7 +5,9 @@ use crate::config::{BlobsPlace, Config, StorePlace};
 use crate::worker::PoolSpec;
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +69,13 @@ fn start_log(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     if json { log.json().init() } else { log.init() }
+}
+
+/// A listening socket and the address it has got.
+pub async fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let listener = TcpListener::bind(wanted).await.map_err(|e| format!("cannot listen on {wanted}: {e}"))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    Ok((listener, address))
 }
 
 /// The order to end: SIGTERM or Ctrl-C. Heard from the moment this is made.

@@ -23,15 +23,14 @@ pub fn run(args: Args, fork_server: ForkServer) -> Exit {
     let Args { process, listen } = args;
     let adjust = |config: Config| {
         let config = Config { listen: listen.unwrap_or(config.listen), ..config };
-        config.check_exposure().and(config.check_redirect()).map(|()| config)
+        config.check_exposure(config.listen).and(config.check_redirect()).map(|()| config)
     };
     process::run(process, adjust, async |config| serve(config, fork_server).await)
 }
 
 async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
     let end = End::listen()?;
-    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(|e| format!("cannot listen on {}: {e}", config.listen))?;
-    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let (listener, address) = process::listen(config.listen).await?;
     let app = App::start(&config, Purpose::Service, fork_server).await?;
     let drain = CancellationToken::new();
     let service = Arc::new(http::Service {

@@ -21,7 +21,7 @@ pub async fn guard(State(service): State<Shared>, request: Request, next: Next) 
     }
 }
 
-fn admit(token: Option<&str>, headers: &HeaderMap, method: &Method) -> Result<(), Refusal> {
+pub fn admit(token: Option<&str>, headers: &HeaderMap, method: &Method) -> Result<(), Refusal> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(token) = token {
         let given = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();

@@ -1,18 +1,12 @@
-//! For load balancers and Prometheus.
+//! For load balancers.
 
+use super::Shared;
 use super::problem::Problem;
-use super::{Shared, queues};
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
+use crate::store::Store;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 /// Alive while the process answers at all.
 #[utoipa::path(get, path = "/healthz", tag = "service", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
@@ -23,55 +17,13 @@ pub async fn alive() -> &'static str {
 /// Ready while the store answers and the service is not stopping.
 #[utoipa::path(get, path = "/readyz", tag = "service", security(()), responses((status = 200, body = String, content_type = "text/plain"), Problem))]
 pub async fn ready(State(service): State<Shared>) -> Result<&'static str, Problem> {
-    if service.drain.is_cancelled() {
+    readiness(&*service.intake.store, &service.drain).await
+}
+
+pub async fn readiness(jobs: &dyn Store, drain: &CancellationToken) -> Result<&'static str, Problem> {
+    if drain.is_cancelled() {
         return Err(Refusal::new(RefusalKind::Unavailable, "The service is stopping.").into());
     }
-    service.intake.store.counts().await.map_err(store)?;
+    jobs.counts().await.map_err(store)?;
     Ok("ready\n")
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct QueueState {
-    queue: String,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfQueue {
-    queue: String,
-}
-
-/// For Prometheus (OpenMetrics text): jobs, slots, waits and runs, leases, requests, the jail's level, the build.
-#[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text"), Problem))]
-pub async fn metrics(State(service): State<Shared>) -> Result<Response, Problem> {
-    let mut registry = Registry::with_prefix("millrace");
-    let jobs: Family<QueueState, Gauge> = Family::default();
-    let per_queue = || Family::<OfQueue, Gauge>::default();
-    let (slots, used, paused, oldest) = (per_queue(), per_queue(), per_queue(), per_queue());
-    for queue in queues::all(&service).await? {
-        for (state, n) in queue.jobs.by_state() {
-            jobs.get_or_create(&QueueState { queue: queue.name.clone(), state: state.as_str() }).set(n.cast_signed());
-        }
-        let label = OfQueue { queue: queue.name };
-        slots.get_or_create(&label).set(queue.concurrency.into());
-        used.get_or_create(&label).set(queue.slots_used.cast_signed());
-        paused.get_or_create(&label).set(queue.paused.into());
-        oldest.get_or_create(&label).set(queue.oldest_waiting_s.unwrap_or(0).cast_signed());
-    }
-    registry.register("jobs", "Jobs by queue and state", jobs);
-    registry.register("slots", "Slots by queue", slots);
-    registry.register("slots_used", "Slots that run a job, by queue", used);
-    registry.register("queue_paused", "1 while a queue is paused", paused);
-    registry.register("queue_oldest_waiting_seconds", "How long the job that is due longest has waited, by queue", oldest);
-    let level: Gauge = Gauge::default();
-    level.set(service.sandbox_level.into());
-    registry.register("sandbox_level", "The measured level of the jail, 0 to 4", level);
-    registry.register("build", "The program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-    let mut text = String::new();
-    let written = encode_registry(&mut text, &registry)
-        .and_then(|()| encode_registry(&mut text, &service.meters.registry))
-        .and_then(|()| encode_registry(&mut text, &service.requests.registry))
-        .and_then(|()| encode_eof(&mut text));
-    written.map_err(|e| Refusal::new(RefusalKind::Internal, "The metrics could not be written.").given(e))?;
-    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

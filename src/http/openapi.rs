@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads, workers};
+use super::{events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads, workers};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -24,7 +24,7 @@ use utoipa::{Modify, OpenApi};
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
         probe::look, registry::formats, registry::presets,
-        health::alive, health::ready, health::metrics, openapi::document, page::index, page::file,
+        health::alive, health::ready, metrics::metrics, openapi::document, page::index, page::file,
     ),
     components(schemas(problem::ProblemDocument, events::JobProgress)),
     tags(

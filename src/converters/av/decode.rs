@@ -5,7 +5,7 @@ use super::ffi;
 use super::open::Source;
 use crate::convert::Ctx;
 use crate::failure::Failure;
-use ffmpeg_next::{Dictionary, Error, codec, decoder};
+use ffmpeg_next::{Dictionary, Discard, Error, codec, decoder};
 
 /// Threads of one decoder or encoder: more of them hold more frames in memory and make them hardly faster.
 pub fn threads(ctx: &Ctx) -> usize {
@@ -22,6 +22,13 @@ fn context(ctx: &Ctx, source: &Source, index: usize) -> Result<(decoder::Decoder
     options.set("threads", &threads(ctx).to_string());
     options.set("max_pixels", &ctx.limits.frame_pixels_max.to_string());
     Ok((opened, found, options))
+}
+
+/// A decoder whose pictures are only to be counted: they come without the smoothing of their blocks.
+pub fn roughly(ctx: &Ctx, source: &Source, index: usize) -> Result<decoder::Video, Failure> {
+    let (mut opened, found, options) = context(ctx, source, index)?;
+    opened.skip_loop_filter(Discard::All);
+    opened.open_as_with(found, options).and_then(|o| o.video()).map_err(|e| fault::decoding(ctx, e, None))
 }
 
 pub fn video(ctx: &Ctx, source: &Source, index: usize) -> Result<decoder::Video, Failure> {

@@ -1,6 +1,10 @@
 //! What the safe binding of FFmpeg lacks, and what it does not do safely with hostile files: texts that are not UTF-8,
-//! numbers outside of their enumerations. The only file of the two families with `unsafe`.
+//! numbers outside of their enumerations. This and its folder hold all the `unsafe` of the two families.
 #![allow(unsafe_code)]
+
+mod library;
+
+pub use library::load;
 
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::filter::Graph;
@@ -322,6 +326,12 @@ pub fn settle_layout(decoder: &mut codec::Context) {
             ffi::av_channel_layout_default(layout, channels);
         }
     }
+}
+
+/// Has an open decoder leave out pictures that no other is made from, or take all of them again.
+pub fn skip_unreferenced(decoder: &mut codec::Context, skip: bool) {
+    // SAFETY: the context is open and owned; FFmpeg reads this field anew with every packet, in the caller's thread.
+    unsafe { (*decoder.as_mut_ptr()).skip_frame = if skip { ffi::AVDiscard::AVDISCARD_NONREF } else { ffi::AVDiscard::AVDISCARD_DEFAULT } };
 }
 
 /// The mask of a frame's channels; the usual one of their number when their places are unknown.

@@ -26,6 +26,7 @@ pub struct Source {
 }
 
 pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
+    ffi::load().map_err(Failure::internal)?;
     ffi::catch_log();
     ctx.check()?;
     let name = input.format.name();

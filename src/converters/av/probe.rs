@@ -1,4 +1,4 @@
-//! Measures films and songs; the proof also decodes their first and last second.
+//! Measures films and songs; the proof also decodes their first frames and their last second.
 
 use super::ffi::{self, Facts, Kind};
 use super::geometry::Turn;
@@ -70,6 +70,17 @@ struct Witness {
 }
 
 impl Witness {
+    fn new(index: usize, eye: Eye) -> Self {
+        Self { index, eye, frames: 0, end_us: 0 }
+    }
+
+    /// Pictures no other picture is made from are left out on the way to the part that is looked at.
+    fn hurry(&mut self, hurry: bool) {
+        if let Eye::Picture(decoder) = &mut self.eye {
+            ffi::skip_unreferenced(decoder, hurry);
+        }
+    }
+
     fn send(&mut self, packet: Option<&Packet>) {
         // What cannot be decoded gives no frames, and those are counted.
         let _ = match (&mut self.eye, packet) {
@@ -114,25 +125,29 @@ impl Witness {
     }
 }
 
-/// Decodes the first and the last second.
+/// How much of the beginning is decoded.
+const BEGINNING_US: i64 = SECOND_US / 4;
+
+/// Decodes the first frames and the last second.
 fn prove(ctx: &Ctx, source: &mut Source) -> Result<(), Failure> {
     let mut witnesses = Vec::new();
     if let Some(index) = source.picture().map(|s| s.index) {
-        witnesses.push(Witness { index, eye: Eye::Picture(decode::video(ctx, source, index)?), frames: 0, end_us: 0 });
+        witnesses.push(Witness::new(index, Eye::Picture(decode::roughly(ctx, source, index)?)));
     }
     for index in source.sounds().into_iter().map(|s| s.index).collect::<Vec<_>>() {
-        witnesses.push(Witness { index, eye: Eye::Sound(decode::audio(ctx, source, index)?), frames: 0, end_us: 0 });
+        witnesses.push(Witness::new(index, Eye::Sound(decode::audio(ctx, source, index)?)));
     }
     let streams: Vec<usize> = witnesses.iter().map(|w| w.index).collect();
     let duration = source.claimed_us(&streams).or(source.duration_us).unwrap_or(0);
-    let over = watch(ctx, source, &mut witnesses, Some(SECOND_US))?;
+    let over = watch(ctx, source, &mut witnesses, Part::Beginning)?;
     if witnesses.iter().all(|w| w.frames == 0) {
         return Err(Failure::corrupt("The beginning cannot be decoded.").detail(fault::flush_words(ctx)).stage("verify"));
     }
     if !over {
-        source.seek((duration - SECOND_US).max(0));
+        let from_us = (duration - SECOND_US).max(0);
+        source.seek(from_us);
         witnesses.iter_mut().for_each(Witness::forget);
-        watch(ctx, source, &mut witnesses, None)?;
+        watch(ctx, source, &mut witnesses, Part::End { from_us })?;
     }
     let end = witnesses.iter().map(|w| w.end_us).max().unwrap_or(0);
     let missing = duration - end;
@@ -143,8 +158,18 @@ fn prove(ctx: &Ctx, source: &mut Source) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Decodes up to `until_us`, or to the end; whether the end was reached.
-fn watch(ctx: &Ctx, source: &mut Source, witnesses: &mut [Witness], until_us: Option<i64>) -> Result<bool, Failure> {
+/// What is decoded in one go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Beginning,
+    /// From `from_us` to the last packet; what lies before it is only decoded as far as it is needed for that.
+    End {
+        from_us: i64,
+    },
+}
+
+/// Decodes one part; whether the end of the file was reached.
+fn watch(ctx: &Ctx, source: &mut Source, witnesses: &mut [Witness], part: Part) -> Result<bool, Failure> {
     let mut failed = 0;
     loop {
         ctx.check()?;
@@ -164,9 +189,14 @@ fn watch(ctx: &Ctx, source: &mut Source, witnesses: &mut [Witness], until_us: Op
             }
         }
         let Some(witness) = witnesses.iter_mut().find(|w| w.index == packet.stream()) else { continue };
+        if let Part::End { from_us } = part {
+            let time = packet.pts().map(|t| micros(t, source.streams[witness.index].time_base) - source.start_us);
+            witness.hurry(time.is_some_and(|time| time < from_us));
+        }
         witness.send(Some(&packet));
         witness.look(source);
-        if until_us.is_some_and(|until| witnesses.iter().map(|w| w.end_us).max().unwrap_or(0) >= until && witnesses.iter().all(|w| w.frames > 0)) {
+        let seen_us = witnesses.iter().map(|w| w.end_us).max().unwrap_or(0);
+        if part == Part::Beginning && seen_us >= BEGINNING_US && witnesses.iter().all(|w| w.frames > 0) {
             return Ok(false);
         }
     }

@@ -8,6 +8,7 @@ use ffmpeg_next::{Dictionary, codec, decoder, encoder};
 const DECODERS: &[&str] = &["h264", "hevc", "vp8", "vp9", "mpeg4", "mpeg2video", "mjpeg", "aac", "mp3float", "opus", "vorbis", "flac", "pcm_s16le"];
 
 pub fn warm() -> Result<(), String> {
+    ffi::load()?;
     ffmpeg_next::init().map_err(|e| e.to_string())?;
     ffi::catch_log();
     for wanted in [VideoCodec::H264, VideoCodec::Vp9] {
