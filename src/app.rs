@@ -1,9 +1,10 @@
 //! The only place that builds things, in the order they start; they stop in the reverse order.
 
 mod keepers;
+mod store_time;
 
 use crate::blobs::{Links, Staging};
-use crate::clock::{SharedClock, SystemClock};
+use crate::clock::SharedClock;
 use crate::config::{Config, StorePlace};
 use crate::convert::Zygote;
 use crate::converters;
@@ -66,8 +67,7 @@ impl App {
         let wear = config.sandbox.wear();
         let launcher = Arc::new(Zygotes::new(fork_server, wear).map_err(|e| e.to_string())?);
         let measuring = tokio::spawn(measure(launcher.clone(), purpose));
-        let clock: SharedClock = Arc::new(SystemClock);
-        let Keepers { store, blobs, links } = match purpose {
+        let Keepers { store, blobs, links, clock } = match purpose {
             Purpose::Service | Purpose::Work => Keepers::open(config).await?,
             Purpose::Errand(_) => Keepers::fleeting(data)?,
         };
@@ -94,6 +94,7 @@ impl App {
             sandbox_level: measured.level,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             meters: Arc::default(),
+            lease: config.lease,
         });
         let prober = Arc::new(Prober {
             launcher: engine.launcher.clone(),

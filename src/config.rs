@@ -4,10 +4,10 @@ mod places;
 
 pub use places::{BlobsPlace, StorePlace};
 
-use crate::limits::Size;
+use crate::limits::{Size, Span};
 use crate::queue::Queues;
 use crate::sandbox::Wear;
-use crate::worker::PoolSpec;
+use crate::worker::{LEASE, LEASE_MIN, PoolSpec};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +27,8 @@ pub struct Config {
     pub queues_dir: Option<PathBuf>,
     /// Queues that this process works on, as `video` or `video:2` (so many slots in this process); empty: all.
     pub pools: Vec<PoolSpec>,
+    /// How long the jobs of a worker that says nothing any more stay its own.
+    pub lease: Span,
     /// IANA name, for the shipped schedules.
     pub time_zone: String,
     pub inputs: Inputs,
@@ -94,6 +96,7 @@ impl Default for Config {
             blobs: BlobsPlace::Local,
             queues_dir: None,
             pools: Vec::new(),
+            lease: LEASE,
             time_zone: "UTC".into(),
             inputs: Inputs::default(),
             outputs: Outputs::default(),
@@ -119,13 +122,14 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 15] = [
+pub const VARIABLES: [(&str, &[&str]); 16] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("STORE", &["store"]),
     ("BLOBS", &["blobs"]),
     ("QUEUES_DIR", &["queues_dir"]),
     ("POOLS", &["pools"]),
+    ("LEASE", &["lease"]),
     ("TIME_ZONE", &["time_zone"]),
     ("INPUTS_ROOTS", &["inputs", "roots"]),
     ("OUTPUTS_REDIRECT", &["outputs", "redirect"]),
@@ -165,6 +169,9 @@ impl Config {
     fn checked(self) -> Result<Config, String> {
         if self.auth.token.as_ref().is_some_and(|t| t.len() < 16) {
             return Err("auth.token must have at least 16 characters".into());
+        }
+        if self.lease < LEASE_MIN {
+            return Err(format!("lease must be at least {LEASE_MIN}"));
         }
         if self.sandbox.floor > 4 {
             return Err("sandbox.floor must be 0 to 4".into());
@@ -273,6 +280,7 @@ mod tests {
             ("lisen = 1", "lisen"),
             ("[sandbox]\nfloor = 9", "floor"),
             ("[sandbox]\nmax_jobs_per_zygote = 0", "max_jobs_per_zygote"),
+            ("lease = \"2s\"", "3s"),
             ("time_zone = \"Mars\"", "Mars"),
             ("[auth]\ntoken = \"x\"", "16"),
             ("pools = [\"vidio\"]", "vidio"),

@@ -11,10 +11,10 @@ static REGISTRY: Registry = Registry {
 };
 
 fn main() -> ExitCode {
-    let fork_server = ForkServer::fork(&REGISTRY);
+    // A fork server that is executed needs none of its own.
     if std::env::args_os().nth(1).is_some_and(|role| role == fork_server::ROLE) {
         fork_server::main(&REGISTRY);
         return ExitCode::SUCCESS;
     }
-    cli::main(fork_server)
+    cli::main(ForkServer::fork(&REGISTRY))
 }

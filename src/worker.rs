@@ -16,9 +16,10 @@ mod verify;
 
 use crate::blobs::{Blobs, Staging};
 use crate::clock::SharedClock;
+use crate::limits::Span;
 use crate::queue::Queues;
 use crate::store::Store;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 pub use meters::Meters;
 pub use pool::PoolSpec;
 pub use renewable::Renewable;
@@ -28,10 +29,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long a lease holds without a heartbeat.
-pub const LEASE: SignedDuration = SignedDuration::from_secs(30);
-/// A worker without a confirmed heartbeat for this long ends its own children: its leases are about to be somebody else's.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(25);
+/// How long a lease holds without a heartbeat, as shipped.
+pub const LEASE: Span = Span::from_secs(30);
+/// A shorter one could not be renewed twice before its end.
+pub const LEASE_MIN: Span = Span::from_secs(3);
 /// Between two looks at progress, settings and lost leases.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -50,6 +51,25 @@ pub struct Engine {
     /// Threads a converter may start.
     pub threads: usize,
     pub meters: Arc<Meters>,
+    /// How long a lease holds without a heartbeat.
+    pub lease: Span,
+}
+
+impl Engine {
+    /// The end of a lease that is taken or renewed at `now`.
+    fn lease_until(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.lease.duration()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// A lease without news is renewed this often.
+    fn renew_every(&self) -> Duration {
+        self.lease.duration() / 3
+    }
+
+    /// A worker without a confirmed heartbeat for this long ends its own children: its leases are about to be somebody else's.
+    fn confirm_within(&self) -> Duration {
+        self.lease.duration() * 5 / 6
+    }
 }
 
 /// A running worker.

@@ -91,6 +91,12 @@ impl RedisStore {
         format!("{}:{}", self.0.name, self.0.operations.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The server's time.
+    pub async fn time(&self) -> Result<Timestamp> {
+        let (seconds, microseconds): (i64, i32) = decode(self.link().ask_one(&::redis::cmd("TIME")).await?)?;
+        Timestamp::new(seconds, microseconds * 1000).map_err(|e| StoreError::Unavailable(e.to_string()))
+    }
+
     async fn read(&self, id: JobId) -> Result<Stored> {
         let values: Vec<::redis::Value> = decode(self.link().ask_one(READ.call(self.link().prefix()).arg(id.to_string())).await?)?;
         let found = values.into_iter().next().map(Stored::read).transpose()?.flatten();

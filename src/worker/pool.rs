@@ -3,7 +3,7 @@
 use super::autoscale::{Autoscaler, Demand};
 use super::load::Sensor;
 use super::running::Running;
-use super::{Engine, LEASE, TICK, attempt};
+use super::{Engine, TICK, attempt};
 use crate::limits::Rate;
 use crate::queue::{Autoscale, CONCURRENCY_MAX, Queue};
 use crate::store::{LeaseRequest, Notice, Tuning};
@@ -113,7 +113,7 @@ impl Pool {
             worker: self.engine.name.clone(),
             max: free,
             rate_limit: self.queue.settings.rate_limit,
-            until: now.saturating_add(LEASE).unwrap_or(Timestamp::MAX),
+            until: self.engine.lease_until(now),
             sandbox_level: self.engine.sandbox_level,
         };
         let records = self.engine.store.lease(request, now).await.unwrap_or_else(|error| {

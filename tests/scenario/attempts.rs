@@ -1,11 +1,13 @@
 //! How attempts end: each cause has its code, its time and its consequence.
 
 use crate::support::service::Service;
+use jiff::{SignedDuration, Timestamp};
+use millrace::clock::{Clock, ManualClock};
 use millrace::failure::Code;
 use millrace::format::Format;
 use millrace::job::{CancelMode, State};
 use millrace::limits::Span;
-use millrace::store::Tuning;
+use millrace::store::{LeaseRequest, Tuning};
 use std::time::{Duration, Instant};
 
 /// Fast retries, so that a test sees them.
@@ -145,5 +147,28 @@ async fn slots_follow_the_live_setting() {
         service.intake.store.cancel(id, CancelMode::Kill, jiff::Timestamp::now()).await.unwrap();
         service.ended(id).await;
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_set_forward_takes_no_lease_from_whoever_still_works() {
+    let clock = ManualClock::at(Timestamp::now());
+    let service = Service::with_clock(FAST, clock.clone());
+    // It says nothing while it works, so no heartbeat is due for it.
+    let busy = service.submit("x.attack", "busy-loop", |_| {}).await;
+    service.until(busy, |job| job.state == State::Running).await;
+    // Nobody works on this one: its lease shows when the reaper has gone round.
+    let png = std::fs::read(crate::support::direct::fixture("image/png/good/scene.png")).unwrap();
+    let lost = service.submit("a.png", png, |request| request.to = Format::parse("webp")).await;
+    let until = clock.now() + SignedDuration::from_secs(60);
+    let request = LeaseRequest { queue: "image".into(), worker: "nobody".into(), max: 1, rate_limit: None, until, sandbox_level: 3 };
+    assert_eq!(service.intake.store.lease(request, clock.now()).await.unwrap().len(), 1);
+
+    clock.advance(Duration::from_secs(3600));
+    service.until(lost, |job| job.recoveries == 1).await;
+    let job = service.job(busy).await;
+    assert_eq!((job.state, job.attempt, job.recoveries), (State::Running, 1, 0));
+    service.intake.store.cancel(busy, CancelMode::Kill, clock.now()).await.unwrap();
+    assert_eq!(service.ended(busy).await.state, State::Cancelled);
     service.stop().await;
 }

@@ -24,14 +24,14 @@ const CHILDREN: RangeInclusive<usize> = 3..=9;
 
 /// Kills something that `server` has started, so many steps away; false when nothing was there.
 fn kill_one(server: &Server, random: &mut StdRng, steps: RangeInclusive<usize>) -> bool {
-    let candidates: Vec<u32> = server.processes().into_iter().filter(|(_, away)| steps.contains(away)).map(|(id, _)| id).collect();
+    let candidates: Vec<u32> = server.processes().into_iter().filter(|below| steps.contains(&below.depth)).map(|below| below.id).collect();
     let Some(victim) = candidates.choose(random) else { return false };
     kill_process(Pid::from_raw(victim.cast_signed()).unwrap(), Signal::KILL).is_ok()
 }
 
 /// The processes that fork children, fork server apart.
 fn zygotes(server: &Server) -> BTreeSet<u32> {
-    server.processes().into_iter().filter(|(_, away)| ZYGOTES.contains(away)).map(|(id, _)| id).collect()
+    server.processes().into_iter().filter(|below| ZYGOTES.contains(&below.depth)).map(|below| below.id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,6 +45,19 @@ async fn a_worn_out_zygote_is_replaced_while_jobs_run() {
     }
     assert!(seen.len() >= 3, "each zygote had at most three children: {seen:?}");
     assert_eq!(zygotes(&server).len(), 1, "worn-out ones are gone");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_fork_server_leaves_its_place_to_one_process() {
+    let server = Server::start(Config::default()).await;
+    for n in 0..2 {
+        let id = submit(&server, 3 * n + 2).await;
+        assert_eq!(server.ended(&id).await["state"], "succeeded");
+        let depths = |wanted: RangeInclusive<usize>| server.processes().into_iter().filter(|below| wanted.contains(&below.depth)).count();
+        assert_eq!((depths(FORK_SERVER), depths(ZYGOTES)), (1, 1), "{:?}", server.processes());
+        assert!(kill_one(&server, &mut StdRng::seed_from_u64(SEED), FORK_SERVER));
+    }
     server.stop();
 }
 

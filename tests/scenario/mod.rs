@@ -7,5 +7,7 @@ mod disk;
 mod hostile;
 mod http;
 mod kill;
+mod power;
 mod s3;
+mod stale;
 mod work;

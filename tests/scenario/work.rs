@@ -1,38 +1,32 @@
 //! Further machines: processes that share Redis and S3 and nothing else.
 
-use crate::support::command::{Done, finish, millrace};
+use crate::support::command::millrace;
 use crate::support::direct::fixture;
 use crate::support::redis::RedisServer;
-use crate::support::s3::{BUCKET, PREFIX, S3Server};
+use crate::support::s3::S3Server;
 use crate::support::server::{Config, Server, text_of};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::support::worker::Worker;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
 
 /// Redis, S3 and a service that converts nothing itself.
 struct Site {
-    redis: RedisServer,
-    s3: S3Server,
     server: Server,
+    /// Where rows and bytes are.
+    shared: Config,
+    _keepers: (RedisServer, S3Server),
 }
 
 impl Site {
     async fn open() -> Site {
         let (redis, s3) = (RedisServer::start(&["appendonly", "yes"]), S3Server::start().await);
-        let config = Config::default().s3(&s3).variable("STORE", &redis.url("site")).variable("POOLS", "cleanup");
-        Site { server: Server::start(config).await, redis, s3 }
+        let shared = Config::default().s3(&s3).variable("STORE", &redis.url("site"));
+        let server = Server::start(shared.clone().variable("POOLS", "cleanup")).await;
+        Site { server, shared, _keepers: (redis, s3) }
     }
 
     fn worker(&self, queues: &str) -> Worker {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-        command.args(["work", "--queues", queues, "--store", &self.redis.url("site"), "--blobs", &format!("s3://{BUCKET}/{PREFIX}")]);
-        command.arg("--data-dir").arg(folder.path().join("data")).envs(self.s3.variables()).stdin(Stdio::null());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
-            command.env_remove(name);
-        }
-        Worker { child: Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()), folder }
+        Worker::start(self.shared.clone(), queues)
     }
 
     /// Submits an attack that runs until it is asked to stop.
@@ -40,42 +34,16 @@ impl Site {
         self.server.submit("x.attack", "obedient", json!({"to": "noop"})).await
     }
 
+    /// The job, once it has been cancelled.
+    async fn cancelled(&self, id: &str) -> Value {
+        self.server.send(reqwest::Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
+        let job = self.server.ended(id).await;
+        assert_eq!(job["state"], "cancelled", "{job}");
+        job
+    }
+
     async fn until_running(&self, id: &str, attempt: u64) -> Value {
         self.server.until(&format!("/v1/jobs/{id}"), |job| job["state"] == "running" && job["attempt"] == attempt).await
-    }
-}
-
-/// A running `millrace work`.
-struct Worker {
-    child: Option<Child>,
-    folder: tempfile::TempDir,
-}
-
-impl Worker {
-    /// As attempts name it: host and process.
-    fn name(&self) -> String {
-        format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), self.child.as_ref().unwrap().id())
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.child.as_ref().unwrap().id().cast_signed()).unwrap(), signal).unwrap();
-    }
-
-    /// SIGTERM; a drained worker leaves nothing staged.
-    fn terminate(mut self) -> Done {
-        self.signal(Signal::TERM);
-        let done = finish(self.child.take().unwrap());
-        assert_eq!(std::fs::read_dir(self.folder.path().join("data/staging")).unwrap().count(), 0, "{}", done.complaint);
-        done
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }
 
@@ -93,10 +61,7 @@ async fn workers_on_other_machines_convert_what_the_service_takes() {
         assert_eq!(bytes.len() as u64, job["outputs"][0]["size_bytes"].as_u64().unwrap());
     }
     assert_eq!(worked, workers.iter().map(Worker::name).collect());
-    for worker in workers {
-        let done = worker.terminate();
-        assert_eq!(done.exit, 0, "{}", done.complaint);
-    }
+    workers.into_iter().for_each(Worker::terminate);
     site.server.stop();
 }
 
@@ -121,17 +86,39 @@ async fn a_process_has_its_own_slots_and_leaves_others_their_leases() {
     }
     // One that is drained gives back what it ran; no failure is counted.
     let name = second.name();
-    assert_eq!(first.terminate().exit, 0);
+    first.terminate();
     for id in &jobs {
         let job = site.until_running(id, 2).await;
         assert_eq!((&job["failures"], text_of(&job["attempts"][1], "worker")), (&json!(0), name.clone()), "{job}");
     }
     for id in jobs.iter().chain([&waiting]) {
-        site.server.send(reqwest::Method::POST, &format!("/v1/jobs/{id}/cancel"), &json!({"mode": "kill"})).await;
-        assert_eq!(site.server.ended(id).await["state"], "cancelled");
+        site.cancelled(id).await;
     }
-    assert_eq!(second.terminate().exit, 0);
+    second.terminate();
     site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_clock_is_wrong_takes_no_lease_and_loses_none() {
+    let clock = tempfile::NamedTempFile::new().unwrap();
+    for offset in ["+10m", "-10m"] {
+        std::fs::write(clock.path(), offset).unwrap();
+        let site = Site::open().await;
+        let (right, held) = (site.worker("archive:1"), site.endless().await);
+        site.until_running(&held, 1).await;
+        let wrong = Worker::start(site.shared.clone().clock(clock.path()), "archive:1");
+        // Each tells by its progress of a heartbeat, after which the reaper has gone round.
+        for _ in 0..2 {
+            let id = site.endless().await;
+            let job = site.server.until(&format!("/v1/jobs/{id}"), |job| job["progress"]["current"] == 1).await;
+            assert_eq!((&job["attempt"], text_of(&job["attempts"][0], "worker")), (&json!(1), wrong.name()), "{job}");
+            assert_eq!(site.cancelled(&id).await["attempt"], 1);
+        }
+        let job = site.cancelled(&held).await;
+        assert_eq!((&job["attempt"], &job["recoveries"]), (&json!(1), &json!(0)), "{offset}: {job}");
+        [right, wrong].into_iter().for_each(Worker::terminate);
+        site.server.stop();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a broken child could read in its own memory: it is a fork, of a fork, of the service.
 
+use crate::support::process::Below;
 use crate::support::server::{Config, Server};
 use serde_json::json;
 
@@ -19,9 +20,9 @@ async fn the_processes_below_the_service_know_nothing_of_its_start() {
     assert_eq!(server.ended(&id).await["state"], "succeeded");
     let below = server.processes();
     assert!(below.len() >= 2, "the fork server and a zygote: {below:?}");
-    for (process, away) in below {
-        let start = start_of(process);
-        assert!(!start.contains(TOKEN) && !start.contains("MILLRACE_") && !start.contains("--data-dir"), "{away} away: {start:?}");
+    for Below { id, depth, .. } in below {
+        let start = start_of(id);
+        assert!(!start.contains(TOKEN) && !start.contains("MILLRACE_") && !start.contains("--data-dir"), "{depth} away: {start:?}");
     }
     server.stop();
 }

@@ -36,10 +36,7 @@ fn plain(text: &str) -> String {
 pub fn millrace(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Done {
     let temporary = folder.join("tmp");
     std::fs::create_dir_all(&temporary).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
-        command.env_remove(name);
-    }
+    let mut command = super::process::clean(Command::new(env!("CARGO_BIN_EXE_millrace")));
     command.args(args).envs(variables.iter().copied()).env("TMPDIR", &temporary);
     let done = finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     let left: Vec<_> = std::fs::read_dir(&temporary).unwrap().flatten().map(|e| e.path()).collect();

@@ -85,6 +85,11 @@ impl RedisServer {
     /// Ends it as a crash does, and starts it again on what it has written.
     pub fn crash_and_restart(&mut self) {
         self.crash();
+        self.restart();
+    }
+
+    /// Starts it again, after a crash, on what it has written.
+    pub fn restart(&mut self) {
         self.process = launch(self.port, &self.folder, &self.settings);
     }
 

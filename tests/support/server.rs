@@ -3,16 +3,12 @@
 //! A server can be stopped as a service is (SIGTERM), killed as a power cut does (SIGKILL) and started again on the same
 //! data folder. Whichever way it ends, every process it started must end too, and a drained one leaves no staging folder.
 
+use super::process::{Below, Process, clean};
 use super::s3::{BUCKET, PREFIX, S3Server};
 use reqwest::{Client, Method, RequestBuilder, Response};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longer than anything a test waits for.
@@ -25,6 +21,7 @@ pub struct Config {
     variables: Vec<(String, String)>,
     token: Option<String>,
     disk_mib: Option<u32>,
+    data_dir: Option<PathBuf>,
 }
 
 impl Config {
@@ -34,10 +31,15 @@ impl Config {
         self
     }
 
-    /// A configuration variable, without `MILLRACE_`: `INPUTS_ROOTS`, `TIME_ZONE` ...
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((format!("MILLRACE_{name}"), value.into()));
+    /// A variable of the environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
+    }
+
+    /// A configuration variable, without `MILLRACE_`: `INPUTS_ROOTS`, `TIME_ZONE` ...
+    pub fn variable(self, name: &str, value: &str) -> Self {
+        self.environment(&format!("MILLRACE_{name}"), value)
     }
 
     /// Keeps the bytes on this server.
@@ -46,9 +48,24 @@ impl Config {
         self.variable("BLOBS", &format!("s3://{BUCKET}/{PREFIX}"))
     }
 
+    /// Gives the process the time of day that this file says, as `+10m` (libfaketime); the clock that nobody can set goes on.
+    pub fn clock(self, file: &Path) -> Self {
+        let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten().map(|e| e.path().join("faketime/libfaketimeMT.so.1"));
+        let library = libraries.into_iter().find(|path| path.exists()).expect("faketime is installed (scripts/setup)");
+        let config = self.environment("LD_PRELOAD", library.to_str().unwrap());
+        let config = config.environment("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap());
+        config.environment("FAKETIME_CACHE_DURATION", "1").environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+
     /// Keeps the data folder on a disk of this size, which nobody else sees and which ends with the server.
     pub fn disk_mib(mut self, size: u32) -> Self {
         self.disk_mib = Some(size);
+        self
+    }
+
+    /// Keeps the data folder here, and leaves it there.
+    pub fn data_dir(mut self, folder: &Path) -> Self {
+        self.data_dir = Some(folder.to_owned());
         self
     }
 
@@ -56,6 +73,16 @@ impl Config {
     pub fn token(mut self, token: &str) -> Self {
         self.token = Some(token.into());
         self.variable("AUTH_TOKEN", token)
+    }
+
+    /// Gives all this to a process; the queues' files are kept in `folder`.
+    pub fn configure(&self, command: &mut Command, folder: &Path) {
+        let queues = folder.join("queues");
+        std::fs::create_dir_all(&queues).unwrap();
+        for (name, toml) in &self.queues {
+            std::fs::write(queues.join(format!("{name}.toml")), toml).unwrap();
+        }
+        command.env("MILLRACE_QUEUES_DIR", queues).envs(self.variables.iter().map(|(k, v)| (k, v)));
     }
 }
 
@@ -67,24 +94,15 @@ pub struct Server {
     client: Client,
     process: Option<Process>,
     url: String,
-    log: Arc<Mutex<String>>,
-}
-
-struct Process {
-    child: Child,
-    pidfd: OwnedFd,
+    /// The log of the processes before this one.
+    past: String,
 }
 
 impl Server {
     /// Starts a server on an empty data folder and waits until it is ready.
     pub async fn start(config: Config) -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("queues")).unwrap();
-        for (name, toml) in &config.queues {
-            std::fs::write(folder.path().join(format!("queues/{name}.toml")), toml).unwrap();
-        }
-        let client = client(config.token.as_deref());
-        let mut server = Server { config, folder, client, process: None, url: String::new(), log: Arc::default() };
+        let (folder, client) = (tempfile::tempdir().unwrap(), client(config.token.as_deref()));
+        let mut server = Server { config, folder, client, process: None, url: String::new(), past: String::new() };
         server.spawn().await;
         server
     }
@@ -95,16 +113,24 @@ impl Server {
     }
 
     pub fn pid(&self) -> u32 {
-        self.process.as_ref().expect("the server runs").child.id()
+        self.process().id()
     }
 
-    /// The processes it has started, each with how many steps it is away: 1 is the fork server, 2 a zygote, the rest are below one.
-    pub fn processes(&self) -> Vec<(u32, usize)> {
-        Descendants::of(self.pid()).0.into_iter().map(|(id, depth, _)| (id, depth)).collect()
+    /// The processes it has started.
+    pub fn processes(&self) -> Vec<Below> {
+        self.process().below()
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.process().is_alive()
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("the server runs")
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.config.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
     }
 
     /// The data folder as the server sees it, on a disk of its own.
@@ -178,32 +204,22 @@ impl Server {
 
     /// Everything the server has logged since it was first started.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.past.clone() + &self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// SIGKILL, as a power cut would do it. Returns once the process and all that it started are gone.
     pub fn kill_9(&mut self) {
         let process = self.process.take().expect("the server runs");
-        let started = Descendants::of(process.child.id());
-        let _ = kill_process(pid(process.child.id()), Signal::KILL);
-        reap(process);
-        started.assert_gone();
+        self.past += &process.log();
+        process.kill_9();
     }
 
     /// SIGTERM; asserts a clean end within [`DEADLINE`] with no process and no staging folder left. The folder stays.
     pub fn terminate(&mut self) -> Duration {
-        let process = self.process.take().expect("the server runs");
-        let started = Descendants::of(process.child.id());
-        let asked = Instant::now();
-        kill_process(pid(process.child.id()), Signal::TERM).unwrap();
-        assert!(ends(&process.pidfd, DEADLINE), "the server ends after SIGTERM:\n{}", self.log());
-        let took = asked.elapsed();
-        let status = reap(process);
-        assert!(status.success(), "{status}:\n{}", self.log());
-        started.assert_gone();
+        let (took, log) = self.process.take().expect("the server runs").terminate(DEADLINE);
+        self.past += &log;
         if self.config.disk_mib.is_none() {
-            let left: Vec<_> = std::fs::read_dir(self.data_dir().join("staging")).unwrap().flatten().map(|e| e.path()).collect();
-            assert!(left.is_empty(), "staging folders are left: {left:?}");
+            assert_nothing_staged(&self.data_dir());
         }
         took
     }
@@ -222,32 +238,14 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
-        let mut command = match self.config.disk_mib {
+        let mut command = clean(match self.config.disk_mib {
             None => Command::new(env!("CARGO_BIN_EXE_millrace")),
             Some(mib) => on_small_disk(&self.data_dir(), mib),
-        };
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MILLRACE_")) {
-            command.env_remove(name);
-        }
-        command.env("MILLRACE_QUEUES_DIR", self.folder.path().join("queues")).envs(self.config.variables.iter().map(|(k, v)| (k, v)));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let pidfd = pidfd_open(pid(child.id()), PidfdFlags::empty()).unwrap();
-        let (told, address) = mpsc::channel();
-        let (errors, log) = (child.stderr.take().unwrap(), self.log.clone());
-        std::thread::spawn(move || {
-            for line in BufReader::new(errors).lines().map_while(Result::ok) {
-                if let Some((_, rest)) = line.split_once("millrace is at ") {
-                    let _ = told.send(rest.trim().trim_end_matches('/').to_owned());
-                }
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
         });
-        self.process = Some(Process { child, pidfd });
-        let address = tokio::task::spawn_blocking(move || address.recv_timeout(DEADLINE)).await.unwrap();
-        self.url = address.unwrap_or_else(|e| panic!("the server says where it is ({e}):\n{}", self.log()));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
+        self.config.configure(&mut command, self.folder.path());
+        let process = self.process.insert(Process::start(&mut command));
+        self.url = process.says("millrace is at ", DEADLINE).await.trim().trim_end_matches('/').to_owned();
         let deadline = Instant::now() + DEADLINE;
         while !self.request(Method::GET, "/readyz").send().await.is_ok_and(|r| r.status().is_success()) {
             assert!(Instant::now() < deadline, "the server gets ready:\n{}", self.log());
@@ -260,16 +258,15 @@ impl Drop for Server {
     /// A test that failed leaves nothing running either.
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            let started = Descendants::of(process.child.id());
-            let _ = kill_process(pid(process.child.id()), Signal::KILL);
-            reap(process);
-            if !std::thread::panicking() {
-                started.assert_gone();
-            } else {
-                eprintln!("the server's log:\n{}", self.log());
-            }
+            process.kill_9();
         }
     }
+}
+
+/// A process that has ended well has tidied up.
+pub fn assert_nothing_staged(data: &Path) {
+    let left: Vec<_> = std::fs::read_dir(data.join("staging")).unwrap().flatten().map(|e| e.path()).collect();
+    assert!(left.is_empty(), "staging folders are left: {left:?}");
 }
 
 /// The program behind a mount of its own: a small disk in memory over the data folder.
@@ -298,55 +295,4 @@ pub fn client(token: Option<&str>) -> Client {
 /// A field that must be text.
 pub fn text_of(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_else(|| panic!("`{field}` is text in {value}")).to_owned()
-}
-
-fn pid(id: u32) -> Pid {
-    Pid::from_raw(id.cast_signed()).unwrap()
-}
-
-/// Waits until the process of this descriptor has ended.
-fn ends(pidfd: &OwnedFd, within: Duration) -> bool {
-    let within = Timespec { tv_sec: within.as_secs().cast_signed(), tv_nsec: 0 };
-    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&within)).unwrap() > 0
-}
-
-fn reap(mut process: Process) -> ExitStatus {
-    process.child.wait().unwrap()
-}
-
-/// The processes below one with their depth, by descriptor: an id that is used again cannot be mistaken for them.
-struct Descendants(Vec<(u32, usize, OwnedFd)>);
-
-impl Descendants {
-    fn of(root: u32) -> Descendants {
-        let parents: Vec<(u32, u32)> =
-            std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter_map(parent).collect();
-        let (mut found, mut next) = (Vec::new(), vec![(root, 0)]);
-        while let Some((above, depth)) = next.pop() {
-            for (child, _) in parents.iter().filter(|(_, parent)| *parent == above) {
-                next.push((*child, depth + 1));
-                // Gone in the meantime: nothing to wait for.
-                found.extend(pidfd_open(pid(*child), PidfdFlags::empty()).ok().map(|fd| (*child, depth + 1, fd)));
-            }
-        }
-        Descendants(found)
-    }
-
-    fn assert_gone(self) {
-        for (child, _, pidfd) in self.0 {
-            assert!(ends(&pidfd, Duration::from_secs(20)), "process {child} outlived the server: {:?}", command_of(child));
-        }
-    }
-}
-
-/// A process and its parent.
-fn parent(child: u32) -> Option<(u32, u32)> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(child.to_string()).join("stat")).ok()?;
-    // The name in brackets may hold anything.
-    let rest = stat.rsplit_once(") ")?.1;
-    Some((child, rest.split(' ').nth(1)?.parse().ok()?))
-}
-
-fn command_of(child: u32) -> Option<String> {
-    std::fs::read_to_string(format!("/proc/{child}/stat")).ok()
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::{Blobs, Staging};
-use millrace::clock::SystemClock;
+use millrace::clock::{SharedClock, SystemClock};
 use millrace::format::Format;
 use millrace::intake::{InputRef, Intake, Request};
 use millrace::job::{Job, JobId, State};
@@ -11,7 +11,7 @@ use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::worker::{Engine, PoolSpec, Renewable, Worker};
+use millrace::worker::{Engine, LEASE, PoolSpec, Renewable, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,11 @@ pub struct Service {
 impl Service {
     /// A service whose archive queue is set to `archive` (TOML on top of the shipped file).
     pub fn start(archive: &str) -> Service {
+        Service::with_clock(archive, Arc::new(SystemClock))
+    }
+
+    /// The same, with this clock for its rows.
+    pub fn with_clock(archive: &str, clock: SharedClock) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let queues = Arc::new(Queues::load(&[("archive".into(), archive.into())]).unwrap());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("test.db")).unwrap());
@@ -48,11 +53,12 @@ impl Service {
             launcher,
             staging,
             queues,
-            clock: Arc::new(SystemClock),
+            clock,
             name: "test".into(),
             sandbox_level: 3,
             threads: 2,
             meters: Arc::default(),
+            lease: LEASE,
         };
         let engine = Arc::new(engine);
         let worker = Some(Worker::start(engine.clone(), &pools()));

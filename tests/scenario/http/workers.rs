@@ -47,7 +47,7 @@ async fn a_restart_gives_running_jobs_back_and_replaces_the_zygotes() {
     let server = Server::start(Config::default()).await;
     let job = server.submit("x.attack", "obedient", json!({"to": "noop"})).await;
     let workers = server.until("/v1/workers", |workers| workers[0]["id"].is_string() && running(workers) == [job.as_str()]).await;
-    let zygotes = |server: &Server| server.processes().into_iter().filter(|(_, depth)| *depth == 1).map(|(pid, _)| pid).collect::<Vec<_>>();
+    let zygotes = |server: &Server| server.processes().into_iter().filter(|below| below.depth == 1).map(|below| below.id).collect::<Vec<_>>();
     let before = zygotes(&server);
     assert!(!before.is_empty());
     order(&server, &text_of(&workers[0], "id"), "restart").await;
