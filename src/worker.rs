@@ -3,6 +3,7 @@
 mod attempt;
 mod autoscale;
 mod heartbeat;
+mod line;
 mod load;
 mod meters;
 mod pool;

@@ -8,4 +8,5 @@ mod hostile;
 mod http;
 mod kill;
 mod s3;
+mod slots;
 mod work;
