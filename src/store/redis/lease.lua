@@ -46,20 +46,21 @@ local rate = tuning and cjson.decode(tuning).rate_limit
 if rate == nil or rate == false then rate = ARGV[7] end
 local note_starts
 max, note_starts = limited(rate == cjson.null and '' or rate, max)
+-- What it takes of a queued job's lines: version, attempt, and all from its format on, with that and expires_at.
+local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n(([^\n]*)\n([^\n]*)\n.*)$'
 local heads = max > 0 and call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1, 'WITHSCORES') or {}
 for head = 1, #heads, 2 do
-  local id, job = heads[head], load(heads[head])
-  local line, turn = job.pr .. ':' .. queue, heads[head + 1] - order(job.pr, 0)
-  if turn > tonumber(call('HGET', P .. ':turns', line) or 0) then call('HSET', P .. ':turns', line, string.format('%.0f', turn)) end
-  lift(id, job)
-  job.st, job.at, job.v, job.op = '1', string.format('%d', job.at + 1), string.format('%d', job.v + 1), ARGV[6]
-  save(id, job)
-  place(id, job, ARGV[4])
-  call('HSET', P .. ':run:' .. id, 'lease', ARGV[5])
-  if tuning then call('HSET', P .. ':run:' .. id, 'tuning', tuning) end
-  event(now, 'started', id, queue, '{"attempt":' .. job.at .. '}')
-  answer[#answer + 1] = found(id, job)
+  local id, score = heads[head], tonumber(heads[head + 1])
+  local line = line_of(queue, 9 - math.floor(score / 1e13))
+  if score % 1e13 > line.leased then line.leased, line.is_leased = score % 1e13, true end
+  local version, attempt, rest, format, expires_at = string.match(call('GET', P .. ':job:' .. id), QUEUED)
+  version, attempt = string.format('%d', version + 1), string.format('%d', attempt + 1)
+  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, wa = ''})
+  place(id, {st = '1', q = queue}, ARGV[4])
+  call('SET', P .. ':job:' .. id, table.concat({version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', rest}, '\n'))
+  event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
+  answer[#answer + 1] = {version, call('GET', P .. ':body:' .. id), ARGV[5], tuning or '', false, {}}
 end
 if #heads > 0 then note_starts(#heads / 2) end
-publish()
+close()
 return answer

@@ -12,6 +12,7 @@ call('ZREM', P .. ':words', unpack(words(id, call('GET', P .. ':body:' .. id))))
 call('DEL', P .. ':job:' .. id, P .. ':body:' .. id, P .. ':run:' .. id, P .. ':log:' .. id)
 -- Its events can be read back as long as events are kept.
 call('EXPIRE', P .. ':told:' .. id, TOLD_KEPT_S)
+close()
 local answer = {'removed'}
 for i = 3, #ARGV do
   if call('HEXISTS', P .. ':borrowed', ARGV[i]) == 0 then answer[#answer + 1] = ARGV[i] end

@@ -1,9 +1,10 @@
 //! A job as the scripts give it: its record as of the last commit, and what has happened since.
 
-use crate::job::{JobId, Lease, Record};
+use super::{maybe_milliseconds, milliseconds};
+use crate::job::{JobId, Lease, Record, State};
 use crate::progress::Progress;
 use crate::store::{Renewal, Result, StoreError, document, transition};
-use ::redis::{FromRedisValue, Value, from_redis_value};
+use ::redis::{Cmd, FromRedisValue, Value, from_redis_value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -43,21 +44,25 @@ impl Stored {
         if is_nothing(&value) {
             return Ok(None);
         }
-        let (version, body, run): (u64, String, HashMap<String, String>) = decode(value)?;
+        let (version, body, facts, tuning, waiting, run): (u64, String, String, String, Option<String>, HashMap<String, String>) = decode(value)?;
         let (words, json) = body.split_once('\n').unwrap_or(("", &body));
         let mut record: Record = document::parse(json)?;
-        if let Some(facts) = run.get("lease") {
-            if let Some(tuning) = run.get("tuning") {
-                transition::tune(&mut record, &document::parse(tuning)?);
-            }
-            let facts: Facts = document::parse(facts)?;
-            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
-        }
-        if let Some(waiting) = run.get("waiting") {
+        if let Some(waiting) = waiting {
             record.job.waiting_on = waiting.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
         }
-        let lease = Lease { job: record.job.id, attempt: record.job.attempt };
-        transition::renew(&mut record, &renewal(lease, &run)?);
+        if !facts.is_empty() {
+            if !tuning.is_empty() {
+                transition::tune(&mut record, &document::parse(&tuning)?);
+            }
+            // The last one it waited for may have succeeded since that commit.
+            record.job.waiting_on.clear();
+            let facts: Facts = document::parse(&facts)?;
+            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
+        }
+        if !run.is_empty() {
+            let lease = Lease { job: record.job.id, attempt: record.job.attempt };
+            transition::renew(&mut record, &renewal(lease, &run)?);
+        }
         Ok(Some(Stored { version, words: words.to_owned(), record }))
     }
 
@@ -71,8 +76,22 @@ impl Stored {
     }
 }
 
+/// What scripts decide by, in the order of FIELDS in shared.lua.
+pub fn add_fields(call: &mut Cmd, record: &Record, version: u64, operation: &str) -> Result<()> {
+    let job = &record.job;
+    // No lease's facts or settings, and nothing from renewals: a commit writes a record that has all of them.
+    call.arg(version).arg(operation).arg(job.state as u8).arg(job.attempt).arg("").arg("").arg("");
+    call.arg(job.from.map(|f| f.id()).unwrap_or_default()).arg(maybe_milliseconds(job.expires_at)).arg(&job.queue).arg(job.priority);
+    call.arg(milliseconds(job.run_at)).arg(milliseconds(job.created_at)).arg(maybe_milliseconds(job.finished_at));
+    call.arg(if record.artifacts.is_empty() { "" } else { "1" }).arg(record.upload.as_deref().unwrap_or_default());
+    call.arg(record.borrowed().unwrap_or_default()).arg(job.unique_key.as_deref().unwrap_or_default());
+    call.arg(document::text(&job.fairness_key.as_deref().unwrap_or_default())?);
+    call.arg(if job.state == State::Queued { ids(&job.waiting_on) } else { String::new() });
+    Ok(())
+}
+
 /// Ids as the scripts have them.
-pub fn ids(ids: &[JobId]) -> String {
+fn ids(ids: &[JobId]) -> String {
     ids.iter().map(JobId::to_string).collect::<Vec<_>>().join(" ")
 }
 
