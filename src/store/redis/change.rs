@@ -80,11 +80,10 @@ impl RedisStore {
     }
 
     pub fn commit_call<'a>(&self, changes: impl IntoIterator<Item = &'a (Stored, Change)>, now: Timestamp) -> Result<Cmd> {
-        let operation = self.operation();
         let mut call = COMMIT.call(self.link().prefix());
-        call.arg(milliseconds(now)).arg(&operation);
+        call.arg(milliseconds(now)).arg(self.operation());
         for (stored, change) in changes {
-            add_change(&mut call, stored, change, &operation)?;
+            add_change(&mut call, stored, change)?;
         }
         Ok(call)
     }
@@ -137,10 +136,9 @@ impl RedisStore {
 }
 
 /// One change's arguments, as commit.lua lists them.
-fn add_change(call: &mut Cmd, stored: &Stored, change: &Change, operation: &str) -> Result<()> {
+fn add_change(call: &mut Cmd, stored: &Stored, change: &Change) -> Result<()> {
     let (record, id) = (&stored.record, stored.id());
-    call.arg(id.to_string()).arg(stored.version);
-    stored::add_fields(call, record, stored.version + 1, operation)?;
+    call.arg(id.to_string()).arg(stored.version).arg(record.job.state as u8).arg(record.job.attempt).arg(stored::rest(record)?);
     call.arg(match change.reindexed {
         true => Stored::body(&stored::index(record), record)?,
         false => Stored::body(&stored.words, record)?,

@@ -3,7 +3,8 @@
 -- ARGV  1 job  2 after this number  3 how many
 -- Returns number and text of each, oldest first; those purged meanwhile are left out.
 local answer, after, limit = {}, tonumber(ARGV[2]), tonumber(ARGV[3])
-for _, number in ipairs(call('LRANGE', P .. ':told:' .. ARGV[1], 0, -1)) do
+local job = load(ARGV[1])
+for number in string.gmatch(job and job.ev or call('GET', P .. ':told:' .. ARGV[1]) or '', '%d+') do
   if #answer == limit then break end
   if tonumber(number) > after then
     local entry = call('XRANGE', P .. ':events', number .. '-0', '+', 'COUNT', 1)[1]

@@ -2,16 +2,15 @@
 -- Inserts queued jobs, all or none; for a schedule that fires, only if nobody else has fired it.
 -- ARGV  1 now
 --       2-5 schedule ('' for none), the fire it expects, the next one, the schedule as JSON
---       then per job: id, its FIELDS (wa: the ids of all it waits for), body, detail of its event, idempotency key, digest of the request
+--       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
+--       digest of the request
 -- Returns 'missing' (no such schedule), 'fired' (by somebody else), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local WIDTH, FIRST, KEPT_S = #FIELDS + 5, 5, 86400
-local FIELD = {}
-for i, name in ipairs(FIELDS) do FIELD[name] = i + 1 end
+local WIDTH, FIRST, KEPT_S = 7, 5, 86400
 local now, schedule = ARGV[1], ARGV[2]
-local id_of, twin, keys, unique, new = {}, {}, {}, {}, {}
+local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
 local total = (#ARGV - FIRST) / WIDTH
 local function exists(id) return call('EXISTS', P .. ':job:' .. id) == 1 end
 
@@ -22,7 +21,9 @@ if schedule ~= '' then
 end
 for n = 1, total do
   local at = FIRST + (n - 1) * WIDTH
-  local id, unique_key, key, digest = ARGV[at + 1], ARGV[at + FIELD.uk], ARGV[at + WIDTH - 1], ARGV[at + WIDTH]
+  local id, key, digest = ARGV[at + 1], ARGV[at + 6], ARGV[at + 7]
+  jobs[n] = read_rest(ARGV[at + 3])
+  local unique_key = jobs[n].uk
   local stands_for, remembered
   if key ~= '' then
     local known = keys[key] or call('GET', P .. ':idem:' .. key)
@@ -39,7 +40,7 @@ for n = 1, total do
   if key ~= '' and not remembered then keys[key] = digest .. '\n' .. (stands_for or id) end
   if unique_key ~= '' then unique[unique_key] = stands_for or id end
   if not stands_for then
-    for other in string.gmatch(ARGV[at + FIELD.wa], '%S+') do
+    for other in string.gmatch(jobs[n].wa, '%S+') do
       if not new[other] and not exists(other) then return 'unknown ' .. other end
     end
     new[id] = true
@@ -59,16 +60,19 @@ local function has_turn(job)
 end
 for n = 1, total do
   if twin[n] == '' then
-    local at, job = FIRST + (n - 1) * WIDTH, {}
-    for name, i in pairs(FIELD) do job[name] = ARGV[at + i] end
-    local id, body = ARGV[at + 1], ARGV[at + WIDTH - 3]
-    call('SET', P .. ':body:' .. id, body)
-    wait_for(id, job, job.wa, now)
-    save(id, job)
+    local at, job = FIRST + (n - 1) * WIDTH, jobs[n]
+    local id, rest, body = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    job.st = '0'
+    if job.wa ~= '' then
+      wait_for(id, job, job.wa, now)
+      rest = with_waiting(rest, job.wa)
+    end
+    save(id, '1', '', '0', ARGV[at + 2], '', '', '', '', rest)
+    write(':body:' .. id, body)
     place(id, job, nil, has_turn(job))
     hold(id, job)
     index(id, body)
-    event(now, 'queued', id, job.q, ARGV[at + WIDTH - 2])
+    event(now, 'queued', id, job.q, ARGV[at + 5])
   end
 end
 local answer = {}

@@ -200,8 +200,7 @@ pub fn removal(answer: Value) -> Result<Removal> {
 fn add_job(call: &mut Cmd, new: &NewJob) -> Result<()> {
     let (record, job) = (&new.record, &new.record.job);
     let (key, digest) = new.idempotency.as_ref().map_or(("", ""), |(key, digest)| (key, digest));
-    call.arg(job.id.to_string());
-    stored::add_fields(call, record, 1, "")?;
+    call.arg(job.id.to_string()).arg(job.attempt).arg(stored::rest(record)?);
     call.arg(Stored::body(&stored::index(record), record)?);
     call.arg(serde_json::json!({"converter": job.converter}).to_string()).arg(key).arg(digest);
     Ok(())

@@ -46,21 +46,28 @@ local rate = tuning and cjson.decode(tuning).rate_limit
 if rate == nil or rate == false then rate = ARGV[7] end
 local note_starts
 max, note_starts = limited(rate == cjson.null and '' or rate, max)
--- What it takes of a queued job's lines: version, attempt, and all from its format on, with that and expires_at.
-local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n(([^\n]*)\n([^\n]*)\n.*)$'
 local heads = max > 0 and call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1, 'WITHSCORES') or {}
-for head = 1, #heads, 2 do
-  local id, score = heads[head], tonumber(heads[head + 1])
+if #heads == 0 then
+  close()
+  return answer
+end
+-- What it takes of a queued job's text: version, attempt, events, and the rest, with its format and expires_at.
+local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n.*)$'
+local ids = {}
+for head = 1, #heads, 2 do ids[#ids + 1] = heads[head] end
+local texts, bodies = for_all('MGET', ':job:', ids), for_all('MGET', ':body:', ids)
+for i, id in ipairs(ids) do
+  local score = tonumber(heads[2 * i])
   local line = line_of(queue, 9 - math.floor(score / 1e13))
   if score % 1e13 > line.leased then line.leased, line.is_leased = score % 1e13, true end
-  local version, attempt, rest, format, expires_at = string.match(call('GET', P .. ':job:' .. id), QUEUED)
+  local version, attempt, ev, rest, format, expires_at = string.match(texts[i], QUEUED)
   version, attempt = string.format('%d', version + 1), string.format('%d', attempt + 1)
-  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, wa = ''})
+  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, wa = '', has_turn = true})
   place(id, {st = '1', q = queue}, ARGV[4])
-  call('SET', P .. ':job:' .. id, table.concat({version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', rest}, '\n'))
+  save(id, version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', ev, rest)
   event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
-  answer[#answer + 1] = {version, call('GET', P .. ':body:' .. id), ARGV[5], tuning or '', false, {}}
+  answer[#answer + 1] = {version, bodies[i], ARGV[5], tuning or '', false, {}}
 end
-if #heads > 0 then note_starts(#heads / 2) end
+note_starts(#ids)
 close()
 return answer

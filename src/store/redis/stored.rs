@@ -4,7 +4,7 @@ use super::{maybe_milliseconds, milliseconds};
 use crate::job::{JobId, Lease, Record, State};
 use crate::progress::Progress;
 use crate::store::{Renewal, Result, StoreError, document, transition};
-use ::redis::{Cmd, FromRedisValue, Value, from_redis_value};
+use ::redis::{FromRedisValue, Value, from_redis_value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
@@ -76,18 +76,26 @@ impl Stored {
     }
 }
 
-/// What scripts decide by, in the order of FIELDS in shared.lua.
-pub fn add_fields(call: &mut Cmd, record: &Record, version: u64, operation: &str) -> Result<()> {
+/// What REST in shared.lua names, in its order.
+pub fn rest(record: &Record) -> Result<String> {
     let job = &record.job;
-    // No lease's facts or settings, and nothing from renewals: a commit writes a record that has all of them.
-    call.arg(version).arg(operation).arg(job.state as u8).arg(job.attempt).arg("").arg("").arg("");
-    call.arg(job.from.map(|f| f.id()).unwrap_or_default()).arg(maybe_milliseconds(job.expires_at)).arg(&job.queue).arg(job.priority);
-    call.arg(milliseconds(job.run_at)).arg(milliseconds(job.created_at)).arg(maybe_milliseconds(job.finished_at));
-    call.arg(if record.artifacts.is_empty() { "" } else { "1" }).arg(record.upload.as_deref().unwrap_or_default());
-    call.arg(record.borrowed().unwrap_or_default()).arg(job.unique_key.as_deref().unwrap_or_default());
-    call.arg(document::text(&job.fairness_key.as_deref().unwrap_or_default())?);
-    call.arg(if job.state == State::Queued { ids(&job.waiting_on) } else { String::new() });
-    Ok(())
+    let waiting = if job.state == State::Queued { ids(&job.waiting_on) } else { String::new() };
+    let lines = [
+        job.from.map(|f| f.id()).unwrap_or_default(),
+        &maybe_milliseconds(job.expires_at),
+        &job.queue,
+        &job.priority.to_string(),
+        &milliseconds(job.run_at),
+        &milliseconds(job.created_at),
+        &maybe_milliseconds(job.finished_at),
+        if record.artifacts.is_empty() { "" } else { "1" },
+        record.upload.as_deref().unwrap_or_default(),
+        record.borrowed().unwrap_or_default(),
+        job.unique_key.as_deref().unwrap_or_default(),
+        &document::text(&job.fairness_key.as_deref().unwrap_or_default())?,
+        &waiting,
+    ];
+    Ok(lines.join("\n"))
 }
 
 /// Ids as the scripts have them.
