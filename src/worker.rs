@@ -14,6 +14,7 @@ mod running;
 mod shift;
 mod verdict;
 mod verify;
+mod watchdog;
 
 use crate::blobs::{Blobs, Staging};
 use crate::clock::SharedClock;

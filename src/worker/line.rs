@@ -49,6 +49,10 @@ impl Line {
         (slots as usize).saturating_sub(self.busy.load(Ordering::Relaxed))
     }
 
+    pub fn has_free_slot(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) < self.wanted.load(Ordering::Relaxed)
+    }
+
     /// Takes work for so many slots.
     pub async fn lease(&self, max: usize, now: Timestamp) -> store::Result<Vec<Record>> {
         self.engine.store.lease(self.request(max, now), now).await

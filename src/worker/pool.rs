@@ -45,7 +45,7 @@ impl TryFrom<String> for PoolSpec {
 }
 
 pub struct Pool {
-    line: Arc<Line>,
+    pub line: Arc<Line>,
     /// This process's own number of slots.
     slots: Option<u32>,
     /// There was news while no slot was free.

@@ -12,6 +12,7 @@ use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use millrace::worker::{Engine, PoolSpec, Renewable, Worker};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +33,14 @@ pub struct Service {
 impl Service {
     /// A service whose archive queue is set to `archive` (TOML on top of the shipped file).
     pub fn start(archive: &str) -> Service {
+        Service::on(archive, |folder| Arc::new(SqliteStore::open(&folder.join("test.db")).unwrap()))
+    }
+
+    /// The same, on a store of its own kind.
+    pub fn on(archive: &str, open: impl FnOnce(&Path) -> Arc<dyn Store>) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let queues = Arc::new(Queues::load(&[("archive".into(), archive.into())]).unwrap());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("test.db")).unwrap());
+        let store = open(folder.path());
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let intake =
