@@ -31,7 +31,7 @@ const PAGES: usize = 10;
 const ENDED: usize = 10_000;
 const FAILED: usize = 5;
 /// Records in one step of a purge, as the cleanup asks for.
-const PURGED: usize = 500;
+const PURGED: usize = 100;
 
 pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
     let store = open(&args.store).await?;
