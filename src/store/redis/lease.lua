@@ -8,7 +8,7 @@
 -- Repeated: the leases of the first try are given again.
 local EXPIRED_MAX = 100
 local UNITS = {s = 1, m = 60, h = 3600}
-local now, queue, max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now, queue, max = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), VALUES_MAX)
 local answer = {'leased'}
 
 -- Takes the rate limit into account: how many may start, and what to note once so many have. See limits/rate.rs for the meaning.
