@@ -3,6 +3,7 @@
 mod attempt;
 mod autoscale;
 mod heartbeat;
+mod line;
 mod load;
 mod meters;
 mod pool;
@@ -13,6 +14,7 @@ mod running;
 mod shift;
 mod verdict;
 mod verify;
+mod watchdog;
 
 use crate::blobs::{Blobs, Staging};
 use crate::clock::SharedClock;

@@ -25,6 +25,7 @@ mod leases;
 mod link;
 mod notices;
 mod purge;
+mod rounds;
 mod scripts;
 mod search;
 mod stored;
@@ -38,6 +39,7 @@ use address::Address;
 use held::Held;
 use jiff::Timestamp;
 use link::Link;
+use rounds::Rounds;
 use scripts::{READ, SELECT};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +55,7 @@ struct Open {
     notices: broadcast::Sender<Notice>,
     listener: AbortHandle,
     held: Held,
+    rounds: Rounds,
     /// Tells this process's operations from those of others.
     name: String,
     operations: AtomicU64,
@@ -75,7 +78,15 @@ impl RedisStore {
         let listener = tokio::spawn(notices::listen(link.clone(), notices.clone(), ready)).abort_handle();
         listening.await.map_err(|e| StoreError::Unavailable(e.to_string()))?;
         let name = uuid::Uuid::now_v7().simple().to_string().split_off(20);
-        Ok(RedisStore(Arc::new(Open { link, notices, listener, held: Held::default(), name, operations: AtomicU64::new(1) })))
+        Ok(RedisStore(Arc::new(Open {
+            link,
+            notices,
+            listener,
+            held: Held::default(),
+            rounds: Rounds::default(),
+            name,
+            operations: AtomicU64::new(1),
+        })))
     }
 
     fn link(&self) -> &Link {
@@ -84,6 +95,10 @@ impl RedisStore {
 
     fn held(&self) -> &Held {
         &self.0.held
+    }
+
+    fn rounds(&self) -> &Rounds {
+        &self.0.rounds
     }
 
     /// A name for one call of a verb: by it a repetition is known.

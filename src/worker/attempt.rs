@@ -1,8 +1,9 @@
 //! One attempt, from lease to finish, in a straight line.
 
 use super::Engine;
+use super::line::{Closed, Line, Next};
 use super::publish::Publisher;
-use super::running::{Cause, Running, RunningAttempt};
+use super::running::{Cause, RunningAttempt};
 use super::verdict::{self, Verdict};
 use crate::cleanup;
 use crate::convert::{Level, Produced};
@@ -11,15 +12,17 @@ use crate::failure::{Code, Failure};
 use crate::fetch::fetch;
 use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
-use crate::queue::{Queue, Settings};
 use crate::sandbox::{Child, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work};
-use crate::store::{Finish, OutputDone};
+use crate::store::{Finish, LeaseLost, OutputDone};
+use crate::trace;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use serde_json::Value;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// How long a converter that was asked to stop may tidy up before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -45,8 +48,32 @@ struct Published {
     untold: Option<OutputDone>,
 }
 
-/// Runs a leased job and tells the store how it ended. Never fails: every way out is a verdict.
-pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, record: Record) {
+/// Runs a leased job and tells the store how it ended; returns the slot's next one. Never fails: every way out is a verdict.
+pub async fn run(line: &Line, record: Record) -> Next {
+    let span = span(&record.job);
+    work(line, record).instrument(span).await
+}
+
+/// The attempt's place in its job's trace, by the names of OpenTelemetry's conventions for messaging.
+fn span(job: &Job) -> Span {
+    let span = tracing::info_span!(
+        "attempt",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        error.type = Empty,
+        messaging.system = "millrace",
+        messaging.operation.type = "process",
+        messaging.destination.name = job.queue,
+        messaging.message.id = %job.id,
+        millrace.attempt = job.attempt,
+        millrace.converter = job.converter,
+    );
+    trace::follow(&span, job.context.get(trace::TRACEPARENT).and_then(Value::as_str));
+    span
+}
+
+async fn work(line: &Line, record: Record) -> Next {
+    let Line { engine, running, queue, .. } = line;
     let job = &record.job;
     let lease = Lease { job: job.id, attempt: job.attempt };
     let limits = Limits { soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit, ..queue.limits.clone() };
@@ -56,7 +83,7 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
     attempt.log(engine.clock.now(), Level::Info, "worker", &format!("attempt {} on {}", lease.attempt, engine.name));
     let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
-        Some(_) => convert(&engine, &attempt, &limits, &record, &mut rest).await,
+        Some(_) => convert(engine, &attempt, &limits, &record, &mut rest).await,
         None => {
             cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &job.converter, engine.clock.now()).await.map(|summary| {
                 attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
@@ -69,7 +96,7 @@ pub async fn run(engine: Arc<Engine>, running: Arc<Running>, queue: Queue, recor
         (Some(cause), _) => verdict::from_cause(cause, attempt.limits().0, attempt.limits().1),
         (None, Err(failure)) => Verdict::Failed(Box::new(failure)),
     };
-    settle(&engine, &attempt, &queue.settings, job, rest, verdict).await;
+    settle(line, &attempt, job, rest, verdict).await
 }
 
 /// fetch -> launch -> watch -> prove and publish -> judge
@@ -77,7 +104,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     // From another machine this takes its time.
     let input = tokio::select! {
-        input = fetch(&*engine.blobs, record.source.as_ref()) => input?,
+        input = fetch(&*engine.blobs, record.source.as_ref()).instrument(tracing::info_span!("fetch")) => input?,
         () = attempt.stop.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
         () = attempt.kill.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
     };
@@ -85,7 +112,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let files = AtomicUsize::new(0);
     let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };
-    let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).await?;
+    let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
     let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
     *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold };
     match exit.failure().or(published.failure) {
@@ -199,7 +226,7 @@ async fn publish(
     if stopped && attempt.cause().is_some() {
         return Ok(Published { failure: result.err(), untold: None });
     }
-    let done = publisher.output(record, planned, index, result).await;
+    let done = publisher.output(record, planned, index, result).instrument(tracing::info_span!("publish", millrace.output = planned.name)).await;
     let failure = done.entries.iter().find_map(|e| e.error.clone());
     if let Some(failure) = &failure {
         let cause = failure.detail.as_deref().unwrap_or_default();
@@ -259,23 +286,24 @@ impl Watch {
 }
 
 /// Tells the store, fenced by the lease; a store that does not answer is asked again until the lease is lost anyway.
-async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, job: &Job, rest: Rest, verdict: Verdict) {
+async fn settle(line: &Line, attempt: &RunningAttempt, job: &Job, rest: Rest, verdict: Verdict) -> Next {
+    let engine = &line.engine;
     let failure = match verdict {
-        Verdict::Abandoned => return,
+        Verdict::Abandoned => return Err(Closed::NotLooked),
         Verdict::Interrupted => {
             if let Err(error) = engine.store.release(attempt.lease, attempt.take_rest().1, engine.clock.now()).await {
                 tracing::error!(job = %job.id, %error, "an interrupted job could not be given back");
             }
-            return;
+            return Err(Closed::NotLooked);
         }
         Verdict::Succeeded => None,
         Verdict::Failed(failure) => Some(*failure),
     };
-    let now = engine.clock.now();
     if let Some(failure) = &failure {
+        Span::current().record("otel.status_code", "ERROR").record("error.type", failure.code.as_str());
         tracing::warn!(job = %job.id, attempt = job.attempt, code = %failure.code, stage = failure.stage, cause = failure.detail, "attempt failed: {}", failure.message);
     }
-    let retry_at = failure.as_ref().and_then(|f| verdict::retry_at(job, f, settings, now));
+    let retry_at = failure.as_ref().and_then(|f| verdict::retry_at(job, f, &line.queue.settings, engine.clock.now()));
     let (media, log) = attempt.take_rest();
     let finish = Finish {
         lease: attempt.lease,
@@ -289,11 +317,17 @@ async fn settle(engine: &Engine, attempt: &RunningAttempt, settings: &Settings, 
         log,
     };
     while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {
-        match engine.store.finish(finish.clone(), engine.clock.now()).await {
-            Ok(Ok(job)) => return engine.meters.ended(&job, engine.clock.now()),
-            Ok(Err(_)) => return tracing::warn!(job = %job.id, attempt = job.attempt, "the lease was lost before the end"),
+        match line.finish(finish.clone()).instrument(tracing::info_span!("finish")).await {
+            Ok((ended, next)) => {
+                match ended {
+                    Ok(job) => engine.meters.ended(&job, engine.clock.now()),
+                    Err(LeaseLost) => tracing::warn!(job = %job.id, attempt = job.attempt, "the lease was lost before the end"),
+                }
+                return next;
+            }
             Err(error) => tracing::error!(job = %job.id, %error, "the end of an attempt could not be recorded; trying again"),
         }
         tokio::time::sleep(super::TICK).await;
     }
+    Err(Closed::NotLooked)
 }

@@ -33,6 +33,7 @@ pub struct Meters {
     published: Family<Queue, Counter>,
     leases_lost: Counter,
     leases_reaped: Counter,
+    stalls: Family<Queue, Counter>,
 }
 
 /// 10 ms to 3 hours.
@@ -45,13 +46,15 @@ impl Default for Meters {
         let mut registry = Registry::with_prefix("millrace");
         let (waited, ran) = (Seconds::new_with_constructor(seconds), Seconds::new_with_constructor(seconds));
         let (ended, published, leases_lost, leases_reaped) = (Family::default(), Family::default(), Counter::default(), Counter::default());
+        let stalls = Family::default();
         registry.register_with_unit("job_wait", "From when a job is due to the start of its attempt, by queue", Unit::Seconds, waited.clone());
         registry.register_with_unit("job_run", "From the start of an attempt to its end, by queue", Unit::Seconds, ran.clone());
         registry.register("attempts_ended", "Attempts that ended here, by queue, what became of the job, and the failure's code", ended.clone());
         registry.register_with_unit("blob_published", "Outputs published from here, by queue", Unit::Bytes, published.clone());
         registry.register("leases_lost", "Attempts of this worker whose lease was lost", leases_lost.clone());
         registry.register("leases_reaped", "Leases of lost workers that this one took back", leases_reaped.clone());
-        Meters { registry, waited, ran, ended, published, leases_lost, leases_reaped }
+        registry.register("slots_stalled", "Times that a slot stood idle for over 2 s while jobs of its queue were due", stalls.clone());
+        Meters { registry, waited, ran, ended, published, leases_lost, leases_reaped, stalls }
     }
 }
 
@@ -75,6 +78,15 @@ impl Meters {
 
     pub fn lost_lease(&self) {
         self.leases_lost.inc();
+    }
+
+    /// Lets this queue's stalls be told from the start: a counter that begins with its first event is no increase.
+    pub fn watched(&self, queue: &str) {
+        drop(self.stalls.get_or_create(&Queue { queue: queue.to_owned() }));
+    }
+
+    pub fn stalled(&self, queue: &str) {
+        self.stalls.get_or_create(&Queue { queue: queue.to_owned() }).inc();
     }
 
     pub fn reaped(&self, leases: usize) {

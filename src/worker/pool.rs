@@ -1,12 +1,13 @@
 //! One queue's slots in this process. A slot is taken first, then the work: nothing waits in memory, the queue is the store.
 
 use super::autoscale::{Autoscaler, Demand};
+use super::line::{Closed, Line, Slot};
 use super::load::Sensor;
 use super::running::Running;
-use super::{Engine, TICK, attempt};
+use super::{Engine, TICK};
 use crate::limits::Rate;
-use crate::queue::{Autoscale, CONCURRENCY_MAX, Queue};
-use crate::store::{LeaseRequest, Notice, Tuning};
+use crate::queue::{Autoscale, CONCURRENCY_MAX};
+use crate::store::{Notice, Tuning};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::str::FromStr;
@@ -44,13 +45,11 @@ impl TryFrom<String> for PoolSpec {
 }
 
 pub struct Pool {
-    engine: Arc<Engine>,
-    name: String,
+    pub line: Arc<Line>,
     /// This process's own number of slots.
     slots: Option<u32>,
-    queue: Queue,
-    running: Arc<Running>,
-    drain: CancellationToken,
+    /// There was news while no slot was free.
+    news_waits: bool,
     tuning: Tuning,
     scaler: Autoscaler,
     sensor: Sensor,
@@ -58,113 +57,125 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(engine: Arc<Engine>, spec: &PoolSpec, running: Arc<Running>, drain: CancellationToken) -> Self {
-        let queue = engine.queues.get(&spec.queue).cloned().unwrap_or_default();
         Pool {
-            engine,
-            name: spec.queue.clone(),
+            line: Line::new(engine, running, &spec.queue, drain),
             slots: spec.slots,
-            queue,
-            running,
-            drain,
+            news_waits: false,
             tuning: Tuning::default(),
             scaler: Autoscaler::default(),
             sensor: Sensor::default(),
         }
     }
 
-    /// Leases and runs until drained. The wake-up is armed before each look, and the tick repeats the look: losing every
-    /// notice costs one tick.
+    /// Leases for free slots until drained; a busy slot takes its next job itself. The wake-up is armed before each look, and the
+    /// tick repeats the look: losing every notice costs one tick.
     pub async fn run(mut self) {
-        let mut notices = self.engine.store.notices();
+        let line = self.line.clone();
+        let mut notices = line.engine.store.notices();
         let mut tick = tokio::time::interval(TICK);
         let mut slots = JoinSet::new();
         loop {
             let next_start = self.fill(&mut slots).await;
             tokio::select! {
-                _ = self.drain.cancelled() => break,
-                () = self.engine.clock.sleep_until(next_start.unwrap_or(Timestamp::MAX)), if next_start.is_some() => {}
+                _ = line.drain.cancelled() => break,
+                () = line.engine.clock.sleep_until(next_start.unwrap_or(Timestamp::MAX)), if next_start.is_some() => {}
                 _ = tick.tick() => {
                     self.read_tuning().await;
                     self.scale(slots.len()).await;
                 }
-                Some(_) = slots.join_next(), if !slots.is_empty() => {}
-                () = relevant(&mut notices, &self.name) => self.read_tuning().await,
+                () = self.slot_to_fill(&mut slots) => {}
+                news = relevant(&mut notices, &line.name) => if news == News::Settings {
+                    self.read_tuning().await;
+                },
             }
         }
-        self.running.set_slots(&self.name, 0);
+        line.running.set_slots(&line.name, 0);
         while slots.join_next().await.is_some() {}
     }
 
-    /// Leases for the free slots. Returns when the rate limit lets more start, if it is what holds them back.
-    async fn fill(&self, slots: &mut JoinSet<()>) -> Option<Timestamp> {
-        let concurrency = match (self.slots, self.autoscale()) {
+    /// Leases for the free slots, all in one round trip. Returns when the rate limit lets more start, if it is what holds them back.
+    async fn fill(&mut self, slots: &mut JoinSet<Closed>) -> Option<Timestamp> {
+        let line = self.line.clone();
+        let free = line.open(match (self.slots, self.autoscale()) {
             (Some(own), _) => own,
             (None, Some(range)) => self.scaler.slots(range),
-            (None, None) => self.tuning.concurrency.unwrap_or(self.queue.settings.concurrency),
-        };
-        self.running.set_slots(&self.name, concurrency);
-        let free = (concurrency as usize).saturating_sub(slots.len());
+            (None, None) => self.tuning.concurrency.unwrap_or(line.queue.settings.concurrency),
+        });
+        self.news_waits = free == 0;
         if free == 0 || self.tuning.paused == Some(true) {
             return None;
         }
-        let now = self.engine.clock.now();
-        let request = LeaseRequest {
-            queue: self.name.clone(),
-            worker: self.engine.name.clone(),
-            max: free,
-            rate_limit: self.queue.settings.rate_limit,
-            until: self.engine.lease_until(now),
-            sandbox_level: self.engine.sandbox_level,
-        };
-        let records = self.engine.store.lease(request, now).await.unwrap_or_else(|error| {
-            tracing::warn!(queue = self.name, %error, "no lease could be taken");
+        let now = line.engine.clock.now();
+        let records = line.lease(free, now).await.unwrap_or_else(|error| {
+            tracing::warn!(queue = line.name, %error, "no lease could be taken");
             Vec::new()
         });
         let held_back = records.len() < free && self.rate_limit().is_some();
         for record in records {
-            slots.spawn(attempt::run(self.engine.clone(), self.running.clone(), self.queue.clone(), record));
+            slots.spawn(Slot::take(&line).work(record));
         }
         match held_back {
             // An error costs one tick.
-            true => self.engine.store.next_start(&self.name, self.queue.settings.rate_limit, now).await.ok().flatten(),
+            true => line.engine.store.next_start(&line.name, line.queue.settings.rate_limit, now).await.ok().flatten(),
             false => None,
+        }
+    }
+
+    /// Returns when a slot has closed for which it is worth to look: not after one that has just found nothing, unless there was
+    /// news meanwhile, or a rate limit is why.
+    async fn slot_to_fill(&self, slots: &mut JoinSet<Closed>) {
+        loop {
+            match slots.join_next().await {
+                None => std::future::pending().await,
+                Some(Ok(Closed::NothingFound)) if !self.news_waits && self.rate_limit().is_none() => {}
+                Some(_) => return,
+            }
         }
     }
 
     /// Follows the load, where the queue is set to.
     async fn scale(&mut self, busy: usize) {
         let Some(range) = self.autoscale() else { return };
-        let now = self.engine.clock.now();
-        let due = match self.engine.store.due_since().await {
-            Ok(due) => due.get(&self.name).is_some_and(|since| *since <= now),
-            Err(error) => return tracing::warn!(queue = self.name, %error, "the backlog could not be looked at"),
+        let (engine, queue) = (&self.line.engine, &self.line.name);
+        let now = engine.clock.now();
+        let due = match engine.store.due_since().await {
+            Ok(due) => due.get(queue).is_some_and(|since| *since <= now),
+            Err(error) => return tracing::warn!(queue, %error, "the backlog could not be looked at"),
         };
         let demand = Demand { busy: u32::try_from(busy).unwrap_or(u32::MAX), waiting: due && self.tuning.paused != Some(true) };
         self.scaler.decide(range, demand, self.sensor.read(), now);
     }
 
     fn autoscale(&self) -> Option<Autoscale> {
-        self.tuning.autoscale.unwrap_or(self.queue.settings.autoscale)
+        self.tuning.autoscale.unwrap_or(self.line.queue.settings.autoscale)
     }
 
     fn rate_limit(&self) -> Option<Rate> {
-        self.tuning.rate_limit.unwrap_or(self.queue.settings.rate_limit)
+        self.tuning.rate_limit.unwrap_or(self.line.queue.settings.rate_limit)
     }
 
     async fn read_tuning(&mut self) {
-        match self.engine.store.tunings().await {
-            Ok(mut tunings) => self.tuning = tunings.remove(&self.name).unwrap_or_default(),
-            Err(error) => tracing::warn!(queue = self.name, %error, "live settings could not be read"),
+        match self.line.engine.store.tunings().await {
+            Ok(mut tunings) => self.tuning = tunings.remove(&self.line.name).unwrap_or_default(),
+            Err(error) => tracing::warn!(queue = self.line.name, %error, "live settings could not be read"),
         }
     }
 }
 
-/// Returns when this queue has news. A lagging or closed channel wakes too, the latter never: the tick is left.
-async fn relevant(notices: &mut tokio::sync::broadcast::Receiver<Notice>, queue: &str) {
+/// What a queue has been told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    Jobs,
+    Settings,
+}
+
+/// Returns when this queue has news. A lagging channel may have lost any; a closed one has none: the tick is left.
+async fn relevant(notices: &mut tokio::sync::broadcast::Receiver<Notice>, queue: &str) -> News {
     loop {
         match notices.recv().await {
-            Ok(Notice::Ready(name) | Notice::Tuning(name)) if name == queue => return,
-            Err(RecvError::Lagged(_)) => return,
+            Ok(Notice::Ready(name)) if name == queue => return News::Jobs,
+            Ok(Notice::Tuning(name)) if name == queue => return News::Settings,
+            Err(RecvError::Lagged(_)) => return News::Settings,
             Err(RecvError::Closed) => std::future::pending().await,
             Ok(_) => {}
         }

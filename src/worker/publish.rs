@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing::Instrument;
 
 /// A proof takes no longer than this.
 const PROOF_LIMIT: crate::limits::Span = crate::limits::Span::from_secs(300);
@@ -68,7 +69,7 @@ impl Publisher<'_> {
             let name = if single && !planned.to.extension().is_empty() { planned.name.clone() } else { relative_name(&file.name) };
             let taken = |n: &str| entries.iter().any(|e| e.name == n) || record.job.outputs.iter().any(|o| o.group != planned.group && o.name == n);
             let name = intake::unused_name(&name, taken);
-            let (media, verification) = self.prove(&path, size, file).await?;
+            let (media, verification) = self.prove(&path, size, file).instrument(tracing::info_span!("prove")).await?;
             let sha256 = intake::digest(&path).await.map_err(|e| Failure::internal(e).stage("publish"))?;
             let key = Record::artifact_key(self.lease, self.files.fetch_add(1, Ordering::Relaxed));
             self.engine.blobs.publish(&path, &key).await.map_err(storage)?;

@@ -5,6 +5,7 @@ use super::heartbeat::Heartbeat;
 use super::pool::{Pool, PoolSpec};
 use super::presence::Desk;
 use super::running::Running;
+use super::watchdog::Watchdog;
 use crate::store::{WorkerOrder, WorkerState};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -36,9 +37,13 @@ impl Shifts {
     async fn shift(&self, desk: &mut Desk) -> bool {
         let (drain, pools) = (self.stop.child_token(), TaskTracker::new());
         self.running.resume();
+        let mut lines = Vec::with_capacity(self.pools.len());
         for spec in &self.pools {
-            pools.spawn(Pool::new(self.engine.clone(), spec, self.running.clone(), drain.clone()).run());
+            let pool = Pool::new(self.engine.clone(), spec, self.running.clone(), drain.clone());
+            lines.push(pool.line.clone());
+            pools.spawn(pool.run());
         }
+        pools.spawn(Watchdog::new(self.engine.clone(), lines, drain.clone()).run());
         pools.close();
         desk.enter(WorkerState::Running).await;
         let mut order = desk.order(&self.stop).await;

@@ -6,6 +6,8 @@ mod order;
 mod rates;
 mod redis;
 mod schedules;
+mod search;
+mod slots;
 mod store;
 mod workers;
 

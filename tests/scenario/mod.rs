@@ -9,5 +9,7 @@ mod http;
 mod kill;
 mod power;
 mod s3;
+mod slots;
 mod stale;
+mod traces;
 mod work;

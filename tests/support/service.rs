@@ -12,6 +12,7 @@ use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
 use millrace::worker::{Engine, LEASE, PoolSpec, Renewable, Worker};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,17 +30,30 @@ pub struct Service {
     folder: tempfile::TempDir,
 }
 
+fn sqlite(folder: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(&folder.join("test.db")).unwrap())
+}
+
 impl Service {
     /// A service whose archive queue is set to `archive` (TOML on top of the shipped file).
     pub fn start(archive: &str) -> Service {
-        Service::with_clock(archive, Arc::new(SystemClock))
+        Service::with(archive, Arc::new(SystemClock), sqlite)
     }
 
     /// The same, with this clock for its rows.
     pub fn with_clock(archive: &str, clock: SharedClock) -> Service {
+        Service::with(archive, clock, sqlite)
+    }
+
+    /// The same, on a store of its own kind.
+    pub fn on(archive: &str, open: impl FnOnce(&Path) -> Arc<dyn Store>) -> Service {
+        Service::with(archive, Arc::new(SystemClock), open)
+    }
+
+    fn with(archive: &str, clock: SharedClock, open: impl FnOnce(&Path) -> Arc<dyn Store>) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let queues = Arc::new(Queues::load(&[("archive".into(), archive.into())]).unwrap());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&folder.path().join("test.db")).unwrap());
+        let store = open(folder.path());
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let intake =

@@ -2,13 +2,15 @@
 
 use super::scripts::COMMIT;
 use super::stored::{self, Stored, decode, is_nothing};
-use super::{RedisStore, maybe_milliseconds, milliseconds};
+use super::{RedisStore, milliseconds};
 use crate::job::{JobId, LogLine, Record, State};
 use crate::store::transition::{self, Kind};
 use crate::store::{Result, StoreError, document};
 use ::redis::{Cmd, Pipeline, Value};
 use jiff::Timestamp;
 
+/// Changes in one script, which holds the server for about a millisecond.
+const TOGETHER: usize = 50;
 /// How often a record may change under a verb's hands.
 const TRIES: usize = 50;
 
@@ -69,28 +71,19 @@ impl RedisStore {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        let operation = self.operation();
-        let calls = changes.iter().map(|(stored, change)| self.commit_call(stored, change, &operation, now)).collect::<Result<Vec<_>>>()?;
-        let answers = self.link().ask(|_| pipeline(&calls)).await?;
-        answers.into_iter().map(outcome).collect()
+        let calls = changes.chunks(TOGETHER).map(|some| self.commit_call(some, now)).collect::<Result<Vec<_>>>()?;
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for answer in self.link().ask(|_| pipeline(&calls)).await? {
+            outcomes.extend(read_outcomes(answer)?);
+        }
+        Ok(outcomes)
     }
 
-    pub fn commit_call(&self, stored: &Stored, change: &Change, operation: &str, now: Timestamp) -> Result<Cmd> {
-        let (record, job) = (&stored.record, &stored.record.job);
-        let words = if change.reindexed { stored::index(record) } else { stored.words.clone() };
+    pub fn commit_call<'a>(&self, changes: impl IntoIterator<Item = &'a (Stored, Change)>, now: Timestamp) -> Result<Cmd> {
         let mut call = COMMIT.call(self.link().prefix());
-        call.arg(milliseconds(now)).arg(operation).arg(job.id.to_string()).arg(stored.version);
-        call.arg(job.state as u8).arg(milliseconds(job.run_at)).arg(maybe_milliseconds(job.expires_at)).arg(maybe_milliseconds(job.finished_at));
-        call.arg(if record.artifacts.is_empty() { "" } else { "1" }).arg(Stored::body(&words, record)?);
-        call.arg(if change.reindexed { "1" } else { "" });
-        call.arg(if change.asks_to_stop { format!("cancel {}", job.id) } else { String::new() });
-        call.arg(if job.state == State::Queued { stored::ids(&job.waiting_on) } else { String::new() });
-        call.arg(change.events.len());
-        for (kind, detail) in &change.events {
-            call.arg(kind).arg(document::text(detail)?);
-        }
-        for line in &change.log {
-            call.arg(document::text(line)?);
+        call.arg(milliseconds(now)).arg(self.operation());
+        for (stored, change) in changes {
+            add_change(&mut call, stored, change)?;
         }
         Ok(call)
     }
@@ -142,6 +135,27 @@ impl RedisStore {
     }
 }
 
+/// One change's arguments, as commit.lua lists them.
+fn add_change(call: &mut Cmd, stored: &Stored, change: &Change) -> Result<()> {
+    let (record, id) = (&stored.record, stored.id());
+    call.arg(id.to_string()).arg(stored.version).arg(record.job.state as u8).arg(record.job.attempt).arg(stored::rest(record)?);
+    call.arg(match change.reindexed {
+        true => Stored::body(&stored::index(record), record)?,
+        false => Stored::body(&stored.words, record)?,
+    });
+    call.arg(if change.reindexed { "1" } else { "" });
+    call.arg(if change.asks_to_stop { format!("cancel {id}") } else { String::new() });
+    call.arg(change.events.len());
+    for (kind, detail) in &change.events {
+        call.arg(kind).arg(document::text(detail)?);
+    }
+    call.arg(change.log.len());
+    for line in &change.log {
+        call.arg(document::text(line)?);
+    }
+    Ok(())
+}
+
 pub fn pipeline(calls: &[Cmd]) -> Pipeline {
     let mut pipeline = Pipeline::new();
     for call in calls {
@@ -150,7 +164,13 @@ pub fn pipeline(calls: &[Cmd]) -> Pipeline {
     pipeline
 }
 
-pub fn outcome(answer: Value) -> Result<Outcome> {
+/// What one call of commit.lua came to.
+pub fn read_outcomes(answer: Value) -> Result<Vec<Outcome>> {
+    let answers: Vec<Value> = decode(answer)?;
+    answers.into_iter().map(outcome).collect()
+}
+
+fn outcome(answer: Value) -> Result<Outcome> {
     if is_nothing(&answer) {
         return Ok(Outcome::Gone);
     }

@@ -1,54 +1,80 @@
 #!lua flags=allow-oom
--- Writes a changed record with its indexes, events and log, unless somebody else has changed it meanwhile.
--- May pass the memory limit by a record's growth: what runs must be able to end, and ended records are what a purge frees.
--- ARGV  1 now  2 operation  3 id  4 the version the change was made on
---       5-9 state, run_at, expires_at, finished_at, '1' while outputs are stored
---       10 body  11 '1' to renew its words  12 a notice beside the usual ones, or ''  13 ids of the jobs it waits for
---       14 number of events, then kind and detail of each; then log lines, each as JSON
--- Returns 'done', 'ended' (done, and jobs that waited for this one are to be told), 'taken' (another live job holds its unique key),
---         'unknown <id>' (no such job to wait for), '' (no such job),
+-- Writes changed records with their indexes, events and logs, each unless somebody else has changed it meanwhile.
+-- May pass the memory limit by the records' growth: what runs must be able to end, and ended records are what a purge frees.
+-- ARGV  1 now  2 operation
+--       then per record (at most 1,000): id, the version the change was made on, state, attempt, what REST names (wa: the ids of all it
+--       waits for), body, '1' to renew its words, a notice beside the usual ones or '', number of events, kind and detail of each,
+--       number of log lines, each as JSON
+-- Returns per record 'done', 'ended' (done, and jobs that waited for this one are to be told), 'taken' (another live job holds its
+--         unique key), 'unknown <id>' (no such job to wait for), '' (no such job),
 --         or what is found when the version is another one: the caller applies its change to that.
 -- Repeated: the operation is recognised as done while it is the job's last one.
-local now, id = ARGV[1], ARGV[3]
-local old = load(id)
-if not old then return '' end
-if old.v ~= ARGV[4] then return old.op == ARGV[2] and 'done' or found(id, old) end
-local job = {}
-for name, value in pairs(old) do job[name] = value end
-job.st, job.ra, job.ex, job.fi, job.by = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
-job.v, job.op = string.format('%d', old.v + 1), ARGV[2]
-if job.st ~= '0' then
-  job.wa = ''
-elseif old.st ~= '0' then
-  for other in string.gmatch(ARGV[13], '%S+') do
-    if call('EXISTS', P .. ':job:' .. other) == 0 then return 'unknown ' .. other end
-  end
+local now, operation = ARGV[1], ARGV[2]
+
+local ids, places, at = {}, {}, 3
+while at <= #ARGV do
+  ids[#ids + 1], places[#places + 1] = ARGV[at], at
+  at = at + 8
+  at = at + 1 + 2 * ARGV[at]
+  at = at + 1 + ARGV[at]
 end
-call('DEL', P .. ':run:' .. id)
-local answer = 'done'
-if old.st ~= job.st or (job.st == '0' and old.wa ~= ARGV[13]) then
-  if is_live(job) and not is_live(old) then
+local texts = for_all('MGET', ':job:', ids)
+local is_awaited = for_all('EXISTS', ':waits:', ids) > 0
+
+-- Moves a record between the indexes; returns what is in the way.
+local function move(id, old, job)
+  if is_live(job.st) and not is_live(old.st) then
     if job.uk ~= '' and call('HEXISTS', P .. ':unique', job.uk) == 1 then return 'taken' end
     hold(id, job)
   end
   lift(id, old)
-  if job.st == '0' then wait_for(id, job, ARGV[13], now) end
+  if job.wa ~= '' then
+    wait_for(id, job, job.wa, now)
+    job.rest = with_waiting(job.rest, job.wa)
+    is_awaited = true
+  end
   place(id, job)
-  if is_live(old) and not is_live(job) then let_go(id, old) end
-  if not is_live(job) and note_end(id, job.st, now) then answer = 'ended' end
-elseif old.by == '1' and job.by == '' and not is_live(job) then
-  call('ZREM', P .. ':bytes:' .. job.q, id)
+  if is_live(old.st) and not is_live(job.st) then let_go(id, job) end
 end
-if ARGV[11] == '1' then
-  call('ZREM', P .. ':words', unpack(words(id, call('GET', P .. ':body:' .. id))))
-  index(id, ARGV[10])
+
+local function commit(text, id, at)
+  if not text then return '' end
+  local v, op, st, _, _, _, run, ev = string.match(text, HEAD)
+  if v ~= ARGV[at + 1] then return op == operation and 'done' or found(id, read(text)) end
+  local job = read_rest(ARGV[at + 4])
+  job.st, job.rest = ARGV[at + 2], ARGV[at + 4]
+  local waited = job.wa
+  -- A running job is in one index, by its id: there is nothing else of the old one to know.
+  local old = st == '1' and {st = st, q = job.q} or read(text)
+  if st ~= '0' and waited ~= '' then
+    for other in string.gmatch(waited, '%S+') do
+      if call('EXISTS', P .. ':job:' .. other) == 0 then return 'unknown ' .. other end
+    end
+  end
+  local answer = 'done'
+  if st ~= job.st or (st == '0' and old.wa ~= waited) then
+    local hindrance = move(id, old, job)
+    if hindrance then return hindrance end
+    if is_awaited and not is_live(job.st) and note_end(id, job.st, now) then answer = 'ended' end
+  elseif old.by == '1' and job.by == '' and not is_live(st) then
+    take_out(':bytes:' .. job.q, id)
+  end
+  if ARGV[at + 6] == '1' then
+    for _, member in ipairs(words(id, call('GET', P .. ':body:' .. id))) do take_out(':words', member) end
+    index(id, ARGV[at + 5])
+  end
+  if run == '1' then call('DEL', P .. ':run:' .. id) end
+  save(id, string.format('%d', v + 1), operation, job.st, ARGV[at + 3], '', '', '', ev, job.rest)
+  write(':body:' .. id, ARGV[at + 5])
+  local lines_at = at + 9 + 2 * ARGV[at + 8]
+  for i = at + 9, lines_at - 1, 2 do event(now, ARGV[i], id, job.q, ARGV[i + 1]) end
+  log(id, lines_at + 1, lines_at + ARGV[lines_at])
+  notice('job ' .. id)
+  if ARGV[at + 7] ~= '' then notice(ARGV[at + 7]) end
+  return answer
 end
-save(id, job)
-call('SET', P .. ':body:' .. id, ARGV[10])
-local last = 14 + 2 * ARGV[14]
-for at = 15, last, 2 do event(now, ARGV[at], id, job.q, ARGV[at + 1]) end
-log(id, last + 1, #ARGV)
-notice('job ' .. id)
-if ARGV[12] ~= '' then notice(ARGV[12]) end
-publish()
-return answer
+
+local answers = {}
+for i, id in ipairs(ids) do answers[i] = commit(texts[i], id, places[i]) end
+close()
+return answers

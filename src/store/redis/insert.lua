@@ -2,26 +2,28 @@
 -- Inserts queued jobs, all or none; for a schedule that fires, only if nobody else has fired it.
 -- ARGV  1 now
 --       2-5 schedule ('' for none), the fire it expects, the next one, the schedule as JSON
---       then per job: id, queue, attempt, priority, run_at, created_at, expires_at, format, unique key, upload, borrowed blob, body,
---       detail of its event, idempotency key, digest of the request, fairness key as JSON, ids of the jobs it waits for
+--       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
+--       digest of the request
 -- Returns 'missing' (no such schedule), 'fired' (by somebody else), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local WIDTH, FIRST, KEPT_S = 17, 5, 86400
+local WIDTH, FIRST, KEPT_S = 7, 5, 86400
 local now, schedule = ARGV[1], ARGV[2]
-local id_of, twin, keys, unique, new = {}, {}, {}, {}, {}
-local count = (#ARGV - FIRST) / WIDTH
+local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
+local total = (#ARGV - FIRST) / WIDTH
 local function exists(id) return call('EXISTS', P .. ':job:' .. id) == 1 end
 
 if schedule ~= '' then
   local due = call('HGET', P .. ':due', schedule)
   if not due then return 'missing' end
-  if due ~= ARGV[3] and not (count > 0 and exists(ARGV[FIRST + 1])) then return 'fired' end
+  if due ~= ARGV[3] and not (total > 0 and exists(ARGV[FIRST + 1])) then return 'fired' end
 end
-for n = 1, count do
+for n = 1, total do
   local at = FIRST + (n - 1) * WIDTH
-  local id, unique_key, key, digest = ARGV[at + 1], ARGV[at + 9], ARGV[at + 14], ARGV[at + 15]
+  local id, key, digest = ARGV[at + 1], ARGV[at + 6], ARGV[at + 7]
+  jobs[n] = read_rest(ARGV[at + 3])
+  local unique_key = jobs[n].uk
   local stands_for, remembered
   if key ~= '' then
     local known = keys[key] or call('GET', P .. ':idem:' .. key)
@@ -38,7 +40,7 @@ for n = 1, count do
   if key ~= '' and not remembered then keys[key] = digest .. '\n' .. (stands_for or id) end
   if unique_key ~= '' then unique[unique_key] = stands_for or id end
   if not stands_for then
-    for other in string.gmatch(ARGV[at + 17], '%S+') do
+    for other in string.gmatch(jobs[n].wa, '%S+') do
       if not new[other] and not exists(other) then return 'unknown ' .. other end
     end
     new[id] = true
@@ -49,23 +51,31 @@ if schedule ~= '' then
   call('HSET', P .. ':schedules', schedule, ARGV[5])
 end
 for key, value in pairs(keys) do call('SET', P .. ':idem:' .. key, value, 'EX', KEPT_S) end
-for n = 1, count do
+-- In queues of which nothing is left that came due earlier, a job that is due gets its turn at once.
+local is_promoted = {}
+local function has_turn(job)
+  if job.wa ~= '' or tonumber(job.ra) > tonumber(now) then return false end
+  if is_promoted[job.q] == nil then is_promoted[job.q] = promote(job.q, now) end
+  return is_promoted[job.q]
+end
+for n = 1, total do
   if twin[n] == '' then
-    local at = FIRST + (n - 1) * WIDTH
-    local id, body = ARGV[at + 1], ARGV[at + 12]
-    local job = {q = ARGV[at + 2], st = '0', at = ARGV[at + 3], v = '1', pr = ARGV[at + 4], ra = ARGV[at + 5], cr = ARGV[at + 6], ex = ARGV[at + 7],
-      fi = '', fm = ARGV[at + 8], uk = ARGV[at + 9], up = ARGV[at + 10], bo = ARGV[at + 11], by = '', op = '',
-      fk = ARGV[at + 16], wa = ''}
-    call('SET', P .. ':body:' .. id, body)
-    wait_for(id, job, ARGV[at + 17], now)
-    save(id, job)
-    place(id, job, nil, job.wa == '' and tonumber(job.ra) <= tonumber(now) and promote(job.q, now))
+    local at, job = FIRST + (n - 1) * WIDTH, jobs[n]
+    local id, rest, body = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    job.st = '0'
+    if job.wa ~= '' then
+      wait_for(id, job, job.wa, now)
+      rest = with_waiting(rest, job.wa)
+    end
+    save(id, '1', '', '0', ARGV[at + 2], '', '', '', '', rest)
+    write(':body:' .. id, body)
+    place(id, job, nil, has_turn(job))
     hold(id, job)
     index(id, body)
-    event(now, 'queued', id, job.q, ARGV[at + 13])
+    event(now, 'queued', id, job.q, ARGV[at + 5])
   end
 end
 local answer = {}
-for n = 1, count do answer[n] = twin[n] ~= '' and twin[n] ~= id_of[n] and found(twin[n]) or '' end
-publish()
+for n = 1, total do answer[n] = twin[n] ~= '' and twin[n] ~= id_of[n] and found(twin[n]) or '' end
+close()
 return answer

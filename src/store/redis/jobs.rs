@@ -3,12 +3,12 @@
 use super::change::{Change, unknown_dependency};
 use super::scripts::{EVENTS, INSERT, LIST, REMOVE};
 use super::stored::{self, Stored, decode, is_nothing};
-use super::{RedisStore, maybe_milliseconds, milliseconds, read_all, search};
+use super::{RedisStore, milliseconds, read_all, search};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, document, transition};
 use ::redis::{Cmd, Value, cmd};
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use tokio::sync::broadcast;
 
 /// What a schedule's fire must find, and leave.
@@ -27,7 +27,7 @@ pub enum Insertion {
 }
 
 /// An entry of the stream of events: `<number>-0`, and its fields.
-type Entry = (String, HashMap<String, String>);
+type Entry = (String, Vec<(String, String)>);
 
 #[async_trait::async_trait]
 impl Jobs for RedisStore {
@@ -93,15 +93,16 @@ impl Jobs for RedisStore {
     }
 
     async fn events(&self, after: u64, job: Option<JobId>, limit: usize) -> Result<Vec<Event>> {
-        let call = match job {
-            Some(id) => EVENTS.call(self.link().prefix()).arg(id.to_string()).arg(after).arg(limit).clone(),
-            None => {
-                let first = format!("({after}-0");
-                cmd("XRANGE").arg(self.link().key("events")).arg(first).arg("+").arg("COUNT").arg(limit).clone()
-            }
-        };
+        if let Some(id) = job {
+            let call = EVENTS.call(self.link().prefix()).arg(id.to_string()).arg(after).arg(limit).clone();
+            let events: Vec<(u64, String)> = decode(self.link().ask_one(&call).await?)?;
+            return events.into_iter().map(|(seq, text)| event(seq, &text)).collect();
+        }
+        // As many entries as there are events to find: more than enough, and the first may begin before the one asked for.
+        let call = cmd("XRANGE").arg(self.link().key("events")).arg(format!("({after}-0")).arg("+").arg("COUNT").arg(limit).clone();
         let entries: Vec<Entry> = decode(self.link().ask_one(&call).await?)?;
-        entries.into_iter().map(event).collect()
+        let events = entries.iter().map(|(number, fields)| entry(number, fields)).collect::<Result<Vec<_>>>()?;
+        Ok(events.into_iter().flatten().filter(|event| event.seq > after).take(limit).collect())
     }
 
     async fn last_event(&self) -> Result<u64> {
@@ -199,24 +200,30 @@ pub fn removal(answer: Value) -> Result<Removal> {
 fn add_job(call: &mut Cmd, new: &NewJob) -> Result<()> {
     let (record, job) = (&new.record, &new.record.job);
     let (key, digest) = new.idempotency.as_ref().map_or(("", ""), |(key, digest)| (key, digest));
-    call.arg(job.id.to_string()).arg(&job.queue).arg(job.attempt).arg(job.priority);
-    call.arg(milliseconds(job.run_at)).arg(milliseconds(job.created_at)).arg(maybe_milliseconds(job.expires_at));
-    call.arg(job.from.map(|f| f.id()).unwrap_or_default()).arg(job.unique_key.as_deref().unwrap_or_default());
-    call.arg(record.upload.as_deref().unwrap_or_default()).arg(record.borrowed().unwrap_or_default());
+    call.arg(job.id.to_string()).arg(job.attempt).arg(stored::rest(record)?);
     call.arg(Stored::body(&stored::index(record), record)?);
     call.arg(serde_json::json!({"converter": job.converter}).to_string()).arg(key).arg(digest);
-    call.arg(document::text(&job.fairness_key.as_deref().unwrap_or_default())?).arg(stored::ids(&job.waiting_on));
     Ok(())
 }
 
-fn event((number, fields): Entry) -> Result<Event> {
-    let field = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
+/// The events of one entry of the stream, the last of which has the entry's number.
+fn entry(number: &str, fields: &[(String, String)]) -> Result<Vec<Event>> {
+    let last: u64 = number.split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let first = (last + 1).saturating_sub(fields.len() as u64);
+    (first..).zip(fields).map(|(seq, (_, text))| event(seq, text)).collect()
+}
+
+/// When, kind, job, queue and detail, a line each.
+fn event(seq: u64, text: &str) -> Result<Event> {
+    let mut lines = text.splitn(5, '\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (at, kind, job, queue, detail) = (line(), line(), line(), line(), line());
     Ok(Event {
-        seq: number.split('-').next().and_then(|n| n.parse().ok()).unwrap_or(0),
-        at: document::time(field("at").parse().unwrap_or(0)),
-        kind: field("kind").to_owned(),
-        job: field("job").parse().ok(),
-        queue: field("queue").to_owned(),
-        detail: document::parse(field("detail"))?,
+        seq,
+        at: document::time(at.parse().unwrap_or(0)),
+        kind: kind.to_owned(),
+        job: job.parse().ok(),
+        queue: queue.to_owned(),
+        detail: document::parse(detail)?,
     })
 }

@@ -8,7 +8,7 @@
 -- Repeated: the leases of the first try are given again.
 local EXPIRED_MAX = 100
 local UNITS = {s = 1, m = 60, h = 3600}
-local now, queue, max = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now, queue, max = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), VALUES_MAX)
 local answer = {'leased'}
 
 -- Takes the rate limit into account: how many may start, and what to note once so many have. See limits/rate.rs for the meaning.
@@ -47,19 +47,27 @@ if rate == nil or rate == false then rate = ARGV[7] end
 local note_starts
 max, note_starts = limited(rate == cjson.null and '' or rate, max)
 local heads = max > 0 and call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1, 'WITHSCORES') or {}
-for head = 1, #heads, 2 do
-  local id, job = heads[head], load(heads[head])
-  local line, turn = job.pr .. ':' .. queue, heads[head + 1] - order(job.pr, 0)
-  if turn > tonumber(call('HGET', P .. ':turns', line) or 0) then call('HSET', P .. ':turns', line, string.format('%.0f', turn)) end
-  lift(id, job)
-  job.st, job.at, job.v, job.op = '1', string.format('%d', job.at + 1), string.format('%d', job.v + 1), ARGV[6]
-  save(id, job)
-  place(id, job, ARGV[4])
-  call('HSET', P .. ':run:' .. id, 'lease', ARGV[5])
-  if tuning then call('HSET', P .. ':run:' .. id, 'tuning', tuning) end
-  event(now, 'started', id, queue, '{"attempt":' .. job.at .. '}')
-  answer[#answer + 1] = found(id, job)
+if #heads == 0 then
+  close()
+  return answer
 end
-if #heads > 0 then note_starts(#heads / 2) end
-publish()
+-- What it takes of a queued job's text: version, attempt, events, and the rest, with its format and expires_at.
+local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n.*)$'
+local ids = {}
+for head = 1, #heads, 2 do ids[#ids + 1] = heads[head] end
+local texts, bodies = for_all('MGET', ':job:', ids), for_all('MGET', ':body:', ids)
+for i, id in ipairs(ids) do
+  local score = tonumber(heads[2 * i])
+  local line = line_of(queue, 9 - math.floor(score / 1e13))
+  if score % 1e13 > line.leased then line.leased, line.is_leased = score % 1e13, true end
+  local version, attempt, ev, rest, format, expires_at = string.match(texts[i], QUEUED)
+  version, attempt = string.format('%d', version + 1), string.format('%d', attempt + 1)
+  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, wa = '', has_turn = true})
+  place(id, {st = '1', q = queue}, ARGV[4])
+  save(id, version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', ev, rest)
+  event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
+  answer[#answer + 1] = {version, bodies[i], ARGV[5], tuning or '', false, {}}
+end
+note_starts(#ids)
+close()
 return answer

@@ -1,6 +1,6 @@
 //! The worker's verbs.
 
-use super::change::{Change, Outcome, outcome, pipeline};
+use super::change::{Change, pipeline};
 use super::scripts::{LEASE, RENEW};
 use super::stored::{self, Facts, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, read_all};
@@ -10,7 +10,7 @@ use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal,
 use ::redis::{Cmd, Pipeline, Value, cmd};
 use jiff::Timestamp;
 
-type Fenced<T> = std::result::Result<T, LeaseLost>;
+pub type Fenced<T> = std::result::Result<T, LeaseLost>;
 
 /// Leases taken back, and waiting jobs failed as expired, in one call of the reaper.
 const REAPED_MAX: usize = 100;
@@ -73,36 +73,7 @@ impl Leases for RedisStore {
     }
 
     async fn finish_and_lease(&self, end: Finish, request: LeaseRequest, now: Timestamp) -> Result<(Fenced<Job>, Vec<Record>)> {
-        let known = self.held().take(end.lease.job).filter(|stored| transition::is_held(&stored.record, end.lease));
-        let Some(mut stored) = known.filter(|_| request.max > 0) else {
-            return Ok((self.finish(end, now).await?, self.lease(request, now).await?));
-        };
-        let change = finished(&mut stored.record, &end, now);
-        let commit = self.commit_call(&stored, &change, &self.operation(), now)?;
-        let lease = self.lease_call(&request, now)?;
-        let answers = match self.link().ask(|repeated| pipeline(&[commit.clone(), repeatable(&lease, repeated)])).await {
-            // Full memory refuses the lease alone. The commit, repeated, is known to be done.
-            Err(StoreError::Full) => self.link().ask(|_| pipeline(std::slice::from_ref(&commit))).await?,
-            answers => answers?,
-        };
-        let mut answers = answers.into_iter();
-        let job = match outcome(answers.next().unwrap_or(Value::Nil))? {
-            Outcome::Done => Ok(stored.record.job),
-            Outcome::Ended => {
-                self.tell().await?;
-                Ok(stored.record.job)
-            }
-            Outcome::Newer(_) | Outcome::Gone => self.finish(end, now).await?,
-        };
-        let records = match answers.next().map(leased).transpose()? {
-            Some(Leased::Records(found)) => self.hold(found),
-            Some(Leased::Expired(expired)) => {
-                self.expire(expired, now).await?;
-                self.lease(request, now).await?
-            }
-            None => Vec::new(),
-        };
-        Ok((job, records))
+        self.take_turn(end, request, now).await
     }
 
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<Fenced<()>> {
@@ -125,7 +96,7 @@ impl Leases for RedisStore {
 }
 
 /// What a lease's script answers.
-enum Leased {
+pub enum Leased {
     Records(Vec<Stored>),
     /// These are past their time and must be failed first.
     Expired(Vec<Stored>),
@@ -133,7 +104,7 @@ enum Leased {
 
 impl RedisStore {
     /// All arguments but the last, which [`repeatable`] adds.
-    fn lease_call(&self, request: &LeaseRequest, now: Timestamp) -> Result<Cmd> {
+    pub fn lease_call(&self, request: &LeaseRequest, now: Timestamp) -> Result<Cmd> {
         let facts = Facts { worker: request.worker.clone(), sandbox_level: request.sandbox_level, now };
         let mut call = LEASE.call(self.link().prefix());
         call.arg(milliseconds(now)).arg(&request.queue).arg(request.max).arg(milliseconds(request.until));
@@ -142,7 +113,7 @@ impl RedisStore {
         Ok(call)
     }
 
-    fn hold(&self, leased: Vec<Stored>) -> Vec<Record> {
+    pub fn hold(&self, leased: Vec<Stored>) -> Vec<Record> {
         leased.iter().for_each(|stored| self.held().put(stored.clone()));
         leased.into_iter().map(|stored| stored.record).collect()
     }
@@ -156,7 +127,7 @@ impl RedisStore {
         }
     }
 
-    async fn expire(&self, expired: Vec<Stored>, now: Timestamp) -> Result<()> {
+    pub async fn expire(&self, expired: Vec<Stored>, now: Timestamp) -> Result<()> {
         self.change_all(expired, now, |record| Some(transition::expire(record, now))).await.map(drop)
     }
 
@@ -205,11 +176,11 @@ fn held(record: &Record) -> Renewed {
     Renewed::Held { cancel: job.cancel, soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit }
 }
 
-fn repeatable(call: &Cmd, repeated: bool) -> Cmd {
+pub fn repeatable(call: &Cmd, repeated: bool) -> Cmd {
     call.clone().arg(if repeated { "1" } else { "" }).clone()
 }
 
-fn leased(answer: Value) -> Result<Leased> {
+pub fn leased(answer: Value) -> Result<Leased> {
     let mut found: Vec<Value> = decode(answer)?;
     let kind: String = if found.is_empty() { String::new() } else { decode(found.remove(0))? };
     let found = read_all(found)?;
@@ -221,7 +192,7 @@ fn output_done(record: &mut Record, done: OutputDone) -> (transition::Kind, serd
     (transition::output_done(record, done), detail)
 }
 
-fn finished(record: &mut Record, finish: &Finish, now: Timestamp) -> Change {
+pub fn finished(record: &mut Record, finish: &Finish, now: Timestamp) -> Change {
     let told = finish.output.clone().map(|done| output_done(record, done));
     let kind = transition::finish(record, finish, now);
     let change = Change::transition(record, kind).with_log(&finish.log);

@@ -1,5 +1,6 @@
 #!lua flags=no-writes
--- One page of jobs, newest first: by created_at, then by id. Looks at the head of one index for each queue and state.
+-- One page of jobs, newest first: by created_at, then by id. Looks at the head of one index for each queue and state, and at all
+-- that run.
 -- ARGV  1 limit  2 below this job, or ''  3 state, or ''  4 queue, or ''  5 format, or ''  6 created at or after, or ''  7 created before, or ''
 -- Returns what is found of each.
 local limit, before, since, till = tonumber(ARGV[1]), ARGV[2], ARGV[6], ARGV[7]
@@ -26,7 +27,7 @@ local heads = {}
 local counts = call('HGETALL', P .. ':counts')
 for i = 1, #counts, 2 do
   local state, queue = string.match(counts[i], '^(%d):(.*)$')
-  if counts[i + 1] ~= '0' and (ARGV[3] == '' or ARGV[3] == state) and (ARGV[4] == '' or ARGV[4] == queue) then
+  if counts[i + 1] ~= '0' and state ~= '1' and (ARGV[3] == '' or ARGV[3] == state) and (ARGV[4] == '' or ARGV[4] == queue) then
     local key = ARGV[5] == '' and P .. ':jobs:' .. state .. ':' .. queue or P .. ':form:' .. state .. ':' .. ARGV[5] .. ':' .. queue
     local first = start(key)
     local page = call('ZREVRANGE', key, first, first + limit - 1, 'WITHSCORES')
@@ -34,6 +35,17 @@ for i = 1, #counts, 2 do
       local created = tonumber(page[at + 1])
       if since ~= '' and created < tonumber(since) then break end
       heads[#heads + 1] = {created, page[at]}
+    end
+  end
+end
+if ARGV[3] == '' or ARGV[3] == '1' then
+  for _, id in ipairs(call('ZRANGE', P .. ':leased', 0, -1)) do
+    local job = load(id)
+    local created = tonumber(job.cr)
+    local is_below = not before_at or created < tonumber(before_at) or (created == tonumber(before_at) and id < before)
+    local is_within = (since == '' or created >= tonumber(since)) and (till == '' or created < tonumber(till))
+    if is_below and is_within and (ARGV[4] == '' or ARGV[4] == job.q) and (ARGV[5] == '' or ARGV[5] == job.fm) then
+      heads[#heads + 1] = {created, id}
     end
   end
 end

@@ -6,5 +6,5 @@ local seen_at, presence = string.match(call('HGET', P .. ':workers', ARGV[2]) or
 if not seen_at or tonumber(seen_at) <= tonumber(ARGV[1]) then return '' end
 call('HSET', P .. ':orders', ARGV[2], ARGV[3])
 notice('worker ' .. ARGV[2])
-publish()
+close()
 return presence

@@ -8,10 +8,11 @@ local job = load(id)
 if not job then return '' end
 if job.v ~= ARGV[2] then return found(id, job) end
 lift(id, job)
-call('ZREM', P .. ':words', unpack(words(id, call('GET', P .. ':body:' .. id))))
+for _, member in ipairs(words(id, call('GET', P .. ':body:' .. id))) do take_out(':words', member) end
 call('DEL', P .. ':job:' .. id, P .. ':body:' .. id, P .. ':run:' .. id, P .. ':log:' .. id)
 -- Its events can be read back as long as events are kept.
-call('EXPIRE', P .. ':told:' .. id, TOLD_KEPT_S)
+call('SET', P .. ':told:' .. id, job.ev, 'EX', TOLD_KEPT_S)
+close()
 local answer = {'removed'}
 for i = 3, #ARGV do
   if call('HEXISTS', P .. ':borrowed', ARGV[i]) == 0 then answer[#answer + 1] = ARGV[i] end

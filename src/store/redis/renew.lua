@@ -18,14 +18,14 @@ while at <= #ARGV do
     answer[#answer + 1] = found(id, job)
   else
     local is_known = job.v == version
-    job.v, job.op = string.format('%d', job.v + 1), ARGV[2]
-    save(id, job)
-    call('ZADD', P .. ':leased', ARGV[1], id)
+    job.v, job.op, job.rn = string.format('%d', job.v + 1), ARGV[2], facts > 0 and '1' or job.rn
+    save(id, job.v, job.op, job.st, job.at, job.le, job.tu, job.rn, job.ev, job.rest)
+    add(':leased', ARGV[1], id)
     if facts > 0 then call('HSET', P .. ':run:' .. id, unpack(ARGV, first_fact, first_fact + 2 * facts - 1)) end
     log(id, first_line, first_line + lines - 1)
     if facts + lines > 0 then notice('job ' .. id) end
     answer[#answer + 1] = is_known and job.v or found(id, job)
   end
 end
-publish()
+close()
 return answer

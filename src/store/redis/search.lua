@@ -1,10 +1,10 @@
 #!lua flags=no-writes
--- Jobs that every word of a search is found in, newest id first. The rarest word leads, the others are looked up.
+-- Jobs that every word of a search is found in, newest id first. What is rarest leads, a word or the state, the others are looked up.
 -- ARGV  1 limit  2 candidates to look at  3 below this id, or ''  4 state, or ''  5 queue, or ''  6 format, or ''
 --       7 created at or after, or ''  8 created before, or ''
 --       then per word: '=' (whole), '*' (its beginning) or '#' (the beginning of an id), and the word
 -- Returns {id of the last candidate, or '' when there are no more; found...}.
-local WORDS_MAX = 64
+local WORDS_MAX, FEW = 64, 2000
 local limit, candidates, before = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local key = P .. ':words'
 
@@ -47,11 +47,40 @@ local function gather(first, last, skipped)
     end
   end
 end
-for _, list in ipairs(terms[1].lists) do gather('[' .. list, before == '' and '[' .. list .. '\255' or '(' .. list .. before, #list) end
-if terms[1].id then
-  local below_all = before == '' or before > terms[1].id .. '\255'
-  gather('[#' .. terms[1].id, below_all and '[#' .. terms[1].id .. '\255' or '(#' .. before, 1)
+local function gather_word(term)
+  for _, list in ipairs(term.lists) do gather('[' .. list, before == '' and '[' .. list .. '\255' or '(' .. list .. before, #list) end
+  if term.id then
+    local below_all = before == '' or before > term.id .. '\255'
+    gather('[#' .. term.id, below_all and '[#' .. term.id .. '\255' or '(#' .. before, 1)
+  end
 end
+
+-- The indexes of a state that few jobs are in, and how many those are.
+local function indexes_of(state)
+  local indexes, size = {}, 0
+  local counts = call('HGETALL', P .. ':counts')
+  for i = 1, #counts, 2 do
+    local st, queue = string.match(counts[i], '^(%d):(.*)$')
+    if st == state and (ARGV[5] == '' or ARGV[5] == queue) then
+      indexes[#indexes + 1], size = P .. ':jobs:' .. st .. ':' .. queue, size + counts[i + 1]
+    end
+  end
+  return state == '1' and {P .. ':leased'} or indexes, size
+end
+
+local leads_state = false
+if ARGV[4] ~= '' then
+  local indexes, size = indexes_of(ARGV[4])
+  if size <= FEW and size < terms[1].size then
+    leads_state, candidates = true, FEW + 1
+    for _, index in ipairs(indexes) do
+      for _, id in ipairs(call('ZRANGE', index, 0, -1)) do
+        if before == '' or id < before then ids[#ids + 1] = id end
+      end
+    end
+  end
+end
+if not leads_state then gather_word(terms[1]) end
 table.sort(ids, function(a, b) return a > b end)
 
 local function has(term, id)
@@ -63,7 +92,7 @@ local function has(term, id)
 end
 
 local function fits(id)
-  for i = 2, #terms do
+  for i = leads_state and 1 or 2, #terms do
     if not has(terms[i], id) then return false end
   end
   local job = load(id)

@@ -2,38 +2,45 @@
 --
 -- KEYS[1] is the instance's prefix, as "{millrace}". Every key begins with it, so that all lie in one slot of a cluster:
 --
--- :job:<id>      string  what scripts decide by, a line each as FIELDS lists them: v version, op last operation, q queue, st state (0 queued,
---                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, pr priority, ra run_at, cr created_at, ex expires_at,
---                        fi finished_at, fm format, up upload, bo borrowed blob, by 1 while published outputs are stored, fk fairness
---                        key as JSON, wa ids of the jobs a queued one waits for, uk unique key. Absent values are empty. One string: a hash of so many fields takes ten times as long to read and write.
+-- :job:<id>      string  what scripts decide by, a line each. First what HEAD names: v version, op last operation, st state (0 queued,
+--                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, le and tu the lease's facts and the queue's live
+--                        settings then (since the last commit), rn 1 when :run:<id> is there, ev numbers of its events. Then what REST
+--                        names: fm format, ex expires_at, q queue, pr priority, ra run_at, cr created_at, fi finished_at, by 1 while
+--                        published outputs are stored, up upload, bo borrowed blob, uk unique key, fk fairness key as JSON, wa ids of
+--                        the jobs a queued one waits for. Absent values are empty. A hash of so many fields takes ten times as long.
 -- :body:<id>     string  the words a search finds it by, a newline, the record as JSON as of the last commit
--- :run:<id>      hash    what has happened since that commit: lease, tuning, waiting, progress, media, output:<group>
--- :log:<id>      list    log lines as JSON          :told:<id>  list  numbers of its events
--- :jobs:<st>:<q>, :form:<st>:<fm>:<q>  zset by created_at: every job is in one of each (the second, when it has a format)
+-- :run:<id>      hash    what renewals have brought since that commit: progress, media, output:<group>
+-- :log:<id>      list    log lines as JSON          :told:<id>  string  numbers of the events of a job that was removed
+-- :jobs:<st>:<q>, :form:<st>:<fm>:<q>  zset by created_at: every job that is not running is in one of each (the second, when it has a format)
 -- :counts        hash    <st>:<q> -> number of jobs
 -- :ready:<q>     zset by `order` below: jobs that have a turn      :delayed:<q>  zset by run_at: those that have none yet, and wait for no job
 -- :expiry        zset by expires_at: queued jobs
 -- :turns         hash    <pr>:<q> -> highest turn leased           :turns:<pr>:<q>  hash  fairness key -> last turn given
 -- :starts        hash    queue -> last start under a rate limit, in microseconds
 -- :waits:<id>    zset by created_at: jobs that wait for this one   :ends         zset by time: "<id> <st>", ends not told to all who waited
--- :leased        zset by the lease's end: running jobs
+-- :leased        zset by the lease's end: running jobs, which are few
 -- :ended:<q>     zset by finished_at     :bytes:<q>    the same, those whose outputs are stored
 -- :words         zset, all scores 0: "<word> <id>" and "#<id>"
 -- :unique, :borrowed, :using  hash  unique key -> job id, blob key and upload -> number of users: of live (queued or running) jobs
--- :seq           number of the last event           :events     stream, entry <number>-0
+-- :seq           number of the last event           :events     stream, entry <number>-0 has the events up to that number, a few at
+--                        a time: each a value of five lines, when, kind, job, queue, detail
 -- :idem:<key>    string  digest, newline, job id; kept for a day
 -- :upload:<id>   string  expires_at, space, JSON    :uploads    zset by expires_at: those no live job uses
 -- :tunings, :schedules, :due  hash  by name: JSON, JSON, next fire     :paused  set of queues
 -- :workers       hash    id -> seen_at, space, JSON                :orders, :taken  hash  id -> an order; operation, space, the order it took
 --
--- Times are milliseconds since 1970, as text.
+-- Times are milliseconds since 1970, as text. Each call costs a microsecond beside its work, so what many jobs need is read and written
+-- together: what `save`, `write`, `add`, `take_out`, `count`, `event` and `notice` gather is written by `close`, with which every script ends
+-- that has changed anything.
 local P, call = KEYS[1], redis.call
 -- Events live in memory: beside their age, their number is limited.
-local EVENTS_MAX, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 2000, 1000
-local FIELDS = {'v', 'op', 'q', 'st', 'at', 'pr', 'ra', 'cr', 'ex', 'fi', 'fm', 'up', 'bo', 'by', 'fk', 'wa', 'uk'}
-local LINES = '^' .. string.rep('([^\n]*)\n', #FIELDS - 1) .. '(.*)$'
+local EVENTS_MAX, EVENTS_TOGETHER, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 20, 2000, 1000
+local HEAD = '^(%d+)\n([^\n]*)\n(%d)\n(%d+)\n([^\n]*)\n([^\n]*)\n(1?)\n([^\n]*)\n(.*)$'
+local REST = '^' .. string.rep('([^\n]*)\n', 12) .. '([^\n]*)$'
+-- Values in one call: the stack of Lua has an end.
+local VALUES_MAX = 1000
 
-local news, heard = {}, {}
+local news, heard, counted, events, lines, saved, added, removed, written = {}, {}, {}, {}, {}, {}, {}, {}, {}
 
 -- Told to every process once the script is over.
 local function notice(text)
@@ -43,29 +50,129 @@ local function notice(text)
   end
 end
 
-local function publish()
+local function count(st, queue, step)
+  local name = st .. ':' .. queue
+  counted[name] = (counted[name] or 0) + step
+end
+
+-- The turns of one queue and priority: the highest that was leased, and the last given to each key, as far as they were asked for.
+local function line_of(queue, priority)
+  local name = priority .. ':' .. queue
+  if not lines[name] then lines[name] = {leased = tonumber(call('HGET', P .. ':turns', name) or 0), given = {}} end
+  return lines[name], name
+end
+
+local function add(key, score, id)
+  key = P .. key
+  local pairs = added[key] or {}
+  added[key] = pairs
+  pairs[#pairs + 1] = score
+  pairs[#pairs + 1] = id
+end
+
+local function take_out(key, id)
+  key = P .. key
+  local ids = removed[key] or {}
+  removed[key] = ids
+  ids[#ids + 1] = id
+end
+
+local function write(key, text)
+  written[#written + 1] = P .. key
+  written[#written + 1] = text
+end
+
+local function in_parts(values, write_part)
+  for first = 1, #values, VALUES_MAX do write_part(unpack(values, first, math.min(first + VALUES_MAX - 1, #values))) end
+end
+
+local function all_of(command, gathered)
+  for key, values in pairs(gathered) do
+    in_parts(values, function(...) call(command, key, ...) end)
+    gathered[key] = nil
+  end
+end
+
+-- Writes the indexes before something looks into them again.
+local function flush()
+  all_of('ZREM', removed)
+  all_of('ZADD', added)
+end
+
+-- Its number is given with the change it tells of, so a reader sees no gap. A job's own number stands with the job, which is saved.
+local function event(at, kind, id, queue, detail)
+  events[#events + 1] = {id = id, text = table.concat({at, kind, id, queue, detail}, '\n')}
+  if id ~= '' then notice('job ' .. id) end
+end
+
+local function close_events()
+  local last = call('INCRBY', P .. ':seq', #events)
+  local oldest = string.format('%.0f', math.max(0, last - EVENTS_MAX))
+  for first = 1, #events, EVENTS_TOGETHER do
+    local till = math.min(first + EVENTS_TOGETHER - 1, #events)
+    local entry = {}
+    for i = first, till do
+      local told, number = events[i], string.format('%.0f', last - #events + i)
+      entry[#entry + 1] = 'e'
+      entry[#entry + 1] = told.text
+      local job = saved[told.id]
+      if job then job[8] = job[8] == '' and number or job[8] .. ' ' .. number end
+    end
+    call('XADD', P .. ':events', 'MINID', '~', oldest, string.format('%.0f-0', last - #events + till), unpack(entry))
+  end
+end
+
+local function close()
+  flush()
+  if #events > 0 then close_events() end
+  for id, job in pairs(saved) do write(':job:' .. id, table.concat(job, '\n')) end
+  in_parts(written, function(...) call('MSET', ...) end)
+  for name, step in pairs(counted) do
+    if step ~= 0 then call('HINCRBY', P .. ':counts', name, step) end
+  end
+  for name, line in pairs(lines) do
+    for key, turn in pairs(line.given) do call('HSET', P .. ':turns:' .. name, key, string.format('%.0f', turn)) end
+    if line.is_leased then call('HSET', P .. ':turns', name, string.format('%.0f', line.leased)) end
+  end
   if #news > 0 then call('PUBLISH', P .. ':notices', table.concat(news, '\n')) end
+end
+
+-- What REST names.
+local function read_rest(rest)
+  local fm, ex, q, pr, ra, cr, fi, by, up, bo, uk, fk, wa = string.match(rest, REST)
+  return {fm = fm, ex = ex, q = q, pr = pr, ra = ra, cr = cr, fi = fi, by = by, up = up, bo = bo, uk = uk, fk = fk, wa = wa}
+end
+
+local function read(text)
+  local v, op, st, at, le, tu, rn, ev, rest = string.match(text, HEAD)
+  local job = read_rest(rest)
+  job.v, job.op, job.st, job.at, job.le, job.tu, job.rn, job.ev, job.rest = v, op, st, at, le, tu, rn, ev, rest
+  return job
 end
 
 local function load(id)
   local text = call('GET', P .. ':job:' .. id)
-  if not text then return nil end
-  local values, job = {string.match(text, LINES)}, {}
-  for i, name in ipairs(FIELDS) do job[name] = values[i] end
-  return job
+  return text and read(text)
 end
 
-local function save(id, job)
-  local values = {}
-  for i, name in ipairs(FIELDS) do values[i] = job[name] end
-  call('SET', P .. ':job:' .. id, table.concat(values, '\n'))
-end
+local function save(id, v, op, st, at, le, tu, rn, ev, rest) saved[id] = {v, op, st, at, le, tu, rn, ev, rest} end
 
--- What a reader needs: version, body, and what has happened since that body was written.
+-- The last line of a job's text is what it waits for.
+local function with_waiting(rest, wa) return string.match(rest, '^.*\n') .. wa end
+
+-- What a reader needs: version, body, facts and settings of a lease since, what a queued job waits for, what renewals have brought.
 local function found(id, job)
   job = job or load(id)
   if not job then return false end
-  return {job.v, call('GET', P .. ':body:' .. id), call('HGETALL', P .. ':run:' .. id)}
+  local run = job.rn == '1' and call('HGETALL', P .. ':run:' .. id) or {}
+  return {job.v, call('GET', P .. ':body:' .. id), job.le, job.tu, job.st == '0' and job.wa, run}
+end
+
+-- Calls a command with one key of each job.
+local function for_all(command, kind, ids)
+  local keys = {}
+  for i, id in ipairs(ids) do keys[i] = P .. kind .. id end
+  return call(command, unpack(keys))
 end
 
 -- The place of a job among those that are ready: the least is taken first. Priority 9 to 0, then turn; fits a double.
@@ -73,24 +180,25 @@ local function order(priority, turn) return string.format('%.0f', (9 - priority)
 
 -- Lets a job that is due stand in line: one turn after the last that its key was given, and after the last that was leased.
 local function stand_in_line(id, job)
-  local line = job.pr .. ':' .. job.q
-  local leased, given = call('HGET', P .. ':turns', line), call('HGET', P .. ':turns:' .. line, job.fk)
-  local turn = math.max(leased or 0, given or 0) + 1
-  call('HSET', P .. ':turns:' .. line, job.fk, string.format('%.0f', turn))
-  call('ZADD', P .. ':ready:' .. job.q, order(job.pr, turn), id)
+  local line, name = line_of(job.q, job.pr)
+  local given = line.given[job.fk] or tonumber(call('HGET', P .. ':turns:' .. name, job.fk) or 0)
+  local turn = math.max(line.leased, given) + 1
+  line.given[job.fk] = turn
+  add(':ready:' .. job.q, order(job.pr, turn), id)
 end
 
 -- Gives turns to those that have become due; true: none is left over.
 local function promote(queue, now)
   local due = call('ZRANGEBYSCORE', P .. ':delayed:' .. queue, '-inf', now, 'LIMIT', 0, PROMOTED_MAX)
   for _, id in ipairs(due) do
-    call('ZREM', P .. ':delayed:' .. queue, id)
+    take_out(':delayed:' .. queue, id)
     stand_in_line(id, load(id))
   end
+  if #due > 0 then flush() end
   return #due < PROMOTED_MAX
 end
 
-local function is_live(job) return job.st == '0' or job.st == '1' end
+local function is_live(st) return st == '0' or st == '1' end
 
 local function use(what, key, id, step)
   if key ~= '' and call('HINCRBY', P .. what, key, step) <= 0 then call('HDEL', P .. what, key) end
@@ -114,39 +222,38 @@ end
 
 -- Enters a job into every index of its state. A queued one has no turn yet, unless it `has_turn`.
 local function place(id, job, lease_until, has_turn)
-  call('ZADD', P .. ':jobs:' .. job.st .. ':' .. job.q, job.cr, id)
-  if job.fm ~= '' then call('ZADD', P .. ':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, job.cr, id) end
-  call('HINCRBY', P .. ':counts', job.st .. ':' .. job.q, 1)
+  count(job.st, job.q, 1)
+  if job.st == '1' then return add(':leased', lease_until, id) end
+  add(':jobs:' .. job.st .. ':' .. job.q, job.cr, id)
+  if job.fm ~= '' then add(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, job.cr, id) end
   if job.st == '0' then
     if has_turn then
       stand_in_line(id, job)
     elseif job.wa == '' then
-      call('ZADD', P .. ':delayed:' .. job.q, job.ra, id)
+      add(':delayed:' .. job.q, job.ra, id)
     end
-    if job.ex ~= '' then call('ZADD', P .. ':expiry', job.ex, id) end
+    if job.ex ~= '' then add(':expiry', job.ex, id) end
     notice('ready ' .. job.q)
-  elseif job.st == '1' then
-    call('ZADD', P .. ':leased', lease_until, id)
   else
-    call('ZADD', P .. ':ended:' .. job.q, job.fi, id)
-    if job.by == '1' then call('ZADD', P .. ':bytes:' .. job.q, job.fi, id) end
+    add(':ended:' .. job.q, job.fi, id)
+    if job.by == '1' then add(':bytes:' .. job.q, job.fi, id) end
   end
 end
 
 -- Takes a job out of every index of its state.
 local function lift(id, job)
-  call('ZREM', P .. ':jobs:' .. job.st .. ':' .. job.q, id)
-  if job.fm ~= '' then call('ZREM', P .. ':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, id) end
-  call('HINCRBY', P .. ':counts', job.st .. ':' .. job.q, -1)
+  count(job.st, job.q, -1)
+  if job.st == '1' then return take_out(':leased', id) end
+  take_out(':jobs:' .. job.st .. ':' .. job.q, id)
+  if job.fm ~= '' then take_out(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, id) end
   if job.st == '0' then
-    if call('ZREM', P .. ':ready:' .. job.q, id) == 0 then call('ZREM', P .. ':delayed:' .. job.q, id) end
+    take_out(':ready:' .. job.q, id)
+    if job.wa == '' and not job.has_turn then take_out(':delayed:' .. job.q, id) end
     for other in string.gmatch(job.wa, '%S+') do call('ZREM', P .. ':waits:' .. other, id) end
-    if job.ex ~= '' then call('ZREM', P .. ':expiry', id) end
-  elseif job.st == '1' then
-    call('ZREM', P .. ':leased', id)
+    if job.ex ~= '' then take_out(':expiry', id) end
   else
-    call('ZREM', P .. ':ended:' .. job.q, id)
-    if job.by == '1' then call('ZREM', P .. ':bytes:' .. job.q, id) end
+    take_out(':ended:' .. job.q, id)
+    if job.by == '1' then take_out(':bytes:' .. job.q, id) end
   end
 end
 
@@ -167,11 +274,10 @@ local function wait_for(id, job, list, now)
     if not dependency or dependency.st ~= '2' then
       left[#left + 1] = other
       call('ZADD', P .. ':waits:' .. other, job.cr, id)
-      if dependency and not is_live(dependency) then note_end(other, dependency.st, now) end
+      if dependency and not is_live(dependency.st) then note_end(other, dependency.st, now) end
     end
   end
   job.wa = table.concat(left, ' ')
-  if list ~= '' then call('HSET', P .. ':run:' .. id, 'waiting', job.wa) end
 end
 
 -- The words of a body, as members of :words.
@@ -182,29 +288,13 @@ local function words(id, body)
 end
 
 local function index(id, body)
-  local scored = {}
-  for _, member in ipairs(words(id, body)) do
-    scored[#scored + 1] = 0
-    scored[#scored + 1] = member
-  end
-  call('ZADD', P .. ':words', unpack(scored))
-end
-
--- The number is given with the change it tells of, so a reader sees no gap.
-local function event(at, kind, id, queue, detail)
-  local n = call('INCR', P .. ':seq')
-  local number = string.format('%.0f', n)
-  local oldest = string.format('%.0f', math.max(0, n - EVENTS_MAX))
-  call('XADD', P .. ':events', 'MINID', '~', oldest, number .. '-0', 'at', at, 'kind', kind, 'job', id, 'queue', queue, 'detail', detail)
-  if id ~= '' then
-    call('RPUSH', P .. ':told:' .. id, number)
-    notice('job ' .. id)
-  end
+  for _, member in ipairs(words(id, body)) do add(':words', 0, member) end
 end
 
 -- Appends ARGV[first] to ARGV[last]; what is past the cap is dropped.
 local function log(id, first, last)
   if last < first then return end
-  local room = LOG_LINES_MAX - call('LLEN', P .. ':log:' .. id)
-  for i = first, math.min(last, first + room - 1) do call('RPUSH', P .. ':log:' .. id, ARGV[i]) end
+  local key = P .. ':log:' .. id
+  local length = call('RPUSH', key, unpack(ARGV, first, math.min(last, first + LOG_LINES_MAX - 1)))
+  if length > LOG_LINES_MAX then call('LTRIM', key, 0, LOG_LINES_MAX - 1) end
 end

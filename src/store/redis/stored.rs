@@ -1,6 +1,7 @@
 //! A job as the scripts give it: its record as of the last commit, and what has happened since.
 
-use crate::job::{JobId, Lease, Record};
+use super::{maybe_milliseconds, milliseconds};
+use crate::job::{JobId, Lease, Record, State};
 use crate::progress::Progress;
 use crate::store::{Renewal, Result, StoreError, document, transition};
 use ::redis::{FromRedisValue, Value, from_redis_value};
@@ -43,21 +44,25 @@ impl Stored {
         if is_nothing(&value) {
             return Ok(None);
         }
-        let (version, body, run): (u64, String, HashMap<String, String>) = decode(value)?;
+        let (version, body, facts, tuning, waiting, run): (u64, String, String, String, Option<String>, HashMap<String, String>) = decode(value)?;
         let (words, json) = body.split_once('\n').unwrap_or(("", &body));
         let mut record: Record = document::parse(json)?;
-        if let Some(facts) = run.get("lease") {
-            if let Some(tuning) = run.get("tuning") {
-                transition::tune(&mut record, &document::parse(tuning)?);
-            }
-            let facts: Facts = document::parse(facts)?;
-            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
-        }
-        if let Some(waiting) = run.get("waiting") {
+        if let Some(waiting) = waiting {
             record.job.waiting_on = waiting.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
         }
-        let lease = Lease { job: record.job.id, attempt: record.job.attempt };
-        transition::renew(&mut record, &renewal(lease, &run)?);
+        if !facts.is_empty() {
+            if !tuning.is_empty() {
+                transition::tune(&mut record, &document::parse(&tuning)?);
+            }
+            // The last one it waited for may have succeeded since that commit.
+            record.job.waiting_on.clear();
+            let facts: Facts = document::parse(&facts)?;
+            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
+        }
+        if !run.is_empty() {
+            let lease = Lease { job: record.job.id, attempt: record.job.attempt };
+            transition::renew(&mut record, &renewal(lease, &run)?);
+        }
         Ok(Some(Stored { version, words: words.to_owned(), record }))
     }
 
@@ -71,8 +76,30 @@ impl Stored {
     }
 }
 
+/// What REST in shared.lua names, in its order.
+pub fn rest(record: &Record) -> Result<String> {
+    let job = &record.job;
+    let waiting = if job.state == State::Queued { ids(&job.waiting_on) } else { String::new() };
+    let lines = [
+        job.from.map(|f| f.id()).unwrap_or_default(),
+        &maybe_milliseconds(job.expires_at),
+        &job.queue,
+        &job.priority.to_string(),
+        &milliseconds(job.run_at),
+        &milliseconds(job.created_at),
+        &maybe_milliseconds(job.finished_at),
+        if record.artifacts.is_empty() { "" } else { "1" },
+        record.upload.as_deref().unwrap_or_default(),
+        record.borrowed().unwrap_or_default(),
+        job.unique_key.as_deref().unwrap_or_default(),
+        &document::text(&job.fairness_key.as_deref().unwrap_or_default())?,
+        &waiting,
+    ];
+    Ok(lines.join("\n"))
+}
+
 /// Ids as the scripts have them.
-pub fn ids(ids: &[JobId]) -> String {
+fn ids(ids: &[JobId]) -> String {
     ids.iter().map(JobId::to_string).collect::<Vec<_>>().join(" ")
 }
 

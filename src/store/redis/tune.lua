@@ -9,5 +9,5 @@ call('HSET', P .. ':tunings', queue, ARGV[4])
 call(ARGV[5] == '1' and 'SADD' or 'SREM', P .. ':paused', queue)
 event(now, 'queue', '', queue, ARGV[4])
 notice('tuning ' .. queue)
-publish()
+close()
 return 'done'

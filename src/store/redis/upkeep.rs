@@ -44,8 +44,8 @@ impl Upkeep for RedisStore {
         let changes_limits = change.soft_time_limit.is_some() || change.hard_time_limit.is_some();
         let new = self.replace_tuning(queue, change, now).await?;
         if changes_limits {
-            let running = self.select(&format!("jobs:{}:{queue}", State::Running as u8), None, RUNNING_MAX).await?;
-            for stored in running {
+            let running = self.select("leased", None, RUNNING_MAX).await?;
+            for stored in running.into_iter().filter(|stored| stored.record.job.queue == queue) {
                 let tuned = self.change(stored.id(), now, |record| {
                     transition::tune(record, &new);
                     Ok::<_, StoreError>(Change::default())
