@@ -7,7 +7,7 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] | each other |
+//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
 //! | 3 use cases | `intake` `worker` `fetch` `probe` `schedule` `cleanup` | 0, 1, the converter registry |
