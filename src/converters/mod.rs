@@ -8,6 +8,7 @@ pub mod audio;
 mod av;
 pub mod document;
 pub mod image;
+mod lazy;
 pub mod video;
 
 static FAMILIES: [&FamilyEntry; 5] = [&video::FAMILY, &audio::FAMILY, &image::FAMILY, &document::FAMILY, &archive::FAMILY];

@@ -5,11 +5,13 @@
 #![allow(unsafe_code)] // There is no safe binding for this version of the library.
 
 use super::picture::Planes;
+use crate::converters::lazy;
 use crate::failure::Failure;
 use image::DynamicImage;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::OnceLock;
 
 #[repr(C)]
 struct Error {
@@ -33,7 +35,21 @@ const CHANNEL_Y: c_int = 0;
 const CHANNEL_INTERLEAVED: c_int = 10;
 const AV1: c_int = 4;
 
-#[link(name = "heif")]
+lazy::functions! {
+    millrace_heif:
+    heif_init heif_context_alloc heif_context_free heif_context_set_maximum_image_size_limit
+    heif_context_read_from_memory_without_copy heif_context_get_number_of_top_level_images heif_context_get_primary_image_handle
+    heif_image_handle_release heif_image_handle_get_width heif_image_handle_get_height heif_image_handle_has_alpha_channel
+    heif_image_handle_get_raw_color_profile_size heif_image_handle_get_raw_color_profile
+    heif_image_handle_get_list_of_metadata_block_IDs heif_image_handle_get_metadata_size heif_image_handle_get_metadata
+    heif_decode_image heif_image_get_width heif_image_get_height heif_image_get_plane_readonly heif_image_create
+    heif_image_add_plane heif_image_get_plane heif_image_release heif_nclx_color_profile_alloc heif_nclx_color_profile_free
+    heif_nclx_color_profile_set_color_primaries heif_nclx_color_profile_set_transfer_characteristics
+    heif_nclx_color_profile_set_matrix_coefficients heif_image_set_nclx_color_profile heif_context_get_encoder_for_format
+    heif_encoder_release heif_encoder_set_lossy_quality heif_encoder_set_parameter_integer heif_context_encode_image
+    heif_context_add_exif_metadata heif_context_write
+}
+
 unsafe extern "C" {
     fn heif_init(params: *const c_void) -> Error;
     fn heif_context_alloc() -> *mut c_void;
@@ -125,10 +141,16 @@ fn damaged(cause: String) -> Failure {
     Failure::corrupt("The picture is damaged or cut off.").detail(cause).stage("decode")
 }
 
-/// Loads the codecs, once.
-pub fn warm() -> Result<(), String> {
-    // SAFETY: null parameters are the documented default; the call is reference counted.
-    unsafe { heif_init(ptr::null()) }.result()
+/// Loads the library and its codecs, once.
+pub fn load() -> Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    let begin = || {
+        // SAFETY: the table is made above, next to its names, and is not written but through its atomics.
+        lazy::fill(unsafe { &millrace_heif }, NAMES, &["libheif.so.1".into()])?;
+        // SAFETY: null parameters are the documented default; the call is reference counted.
+        unsafe { heif_init(ptr::null()) }.result()
+    };
+    LOADED.get_or_init(begin).clone()
 }
 
 /// An open file; the library reads from `bytes` as long as this lives.
@@ -143,6 +165,7 @@ pub struct File<'a> {
 
 impl<'a> File<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<File<'a>, Failure> {
+        load().map_err(Failure::internal)?;
         // SAFETY: `bytes` outlives the context by the lifetime of `File`; both objects are owned as soon as they exist.
         unsafe {
             let context = Owned(heif_context_alloc(), release_context);
@@ -236,6 +259,7 @@ pub enum Source {
 }
 
 pub fn encode(source: Source, settings: &Settings, exif: Option<&[u8]>) -> Result<Vec<u8>, Failure> {
+    load().map_err(Failure::internal)?;
     let image = match source {
         Source::Planes(planes) => picture_of_planes(planes)?,
         Source::Pixels(image) => picture_of_pixels(image)?,

@@ -23,4 +23,4 @@ static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Image, zygote: Zygote::Image, converters: &CONVERTERS, probe: probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: heif::warm, idle: svg::warm, readable: &[], threads: 1 };
+pub static WARMTH: Warmth = Warmth { warm: heif::load, idle: svg::warm, readable: &[], threads: 1 };

@@ -1,77 +1,11 @@
 //! FFmpeg's libraries, loaded when a film or a song is first looked at.
-//!
-//! They bring 160 others along, and a program linked to them the usual way pays 40 ms for that at every start: also the one that
-//! only asks a service for its jobs, also every zygote that never sees a film. So their functions are defined here, each a jump
-//! through a slot, and [`load`] fills the slots. The linker finds every name here and leaves the libraries out; a name missing below
-//! does no harm but the old slow start (`tests/shipping.rs` tells).
 
-use libc::{c_int, c_void};
-use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL};
+use crate::converters::lazy;
+use ffmpeg_next::ffi::{LIBAVCODEC_VERSION_MAJOR, LIBAVFILTER_VERSION_MAJOR, LIBAVFORMAT_VERSION_MAJOR, LIBAVUTIL_VERSION_MAJOR};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// One function of the program's own that goes where its slot says, with all arguments as they are.
-#[cfg(target_arch = "x86_64")]
-macro_rules! jump {
-    ($name:ident) => {
-        concat!(
-            ".globl ",
-            stringify!($name),
-            "\n.hidden ",
-            stringify!($name),
-            "\n.type ",
-            stringify!($name),
-            ", @function\n",
-            stringify!($name),
-            ": jmp qword ptr [rip + millrace_slot_",
-            stringify!($name),
-            "]"
-        )
-    };
-}
-#[cfg(target_arch = "aarch64")]
-macro_rules! jump {
-    ($name:ident) => {
-        concat!(
-            ".globl ",
-            stringify!($name),
-            "\n.hidden ",
-            stringify!($name),
-            "\n.type ",
-            stringify!($name),
-            ", %function\n",
-            stringify!($name),
-            ": adrp x16, millrace_slot_",
-            stringify!($name),
-            "\n",
-            "ldr x16, [x16, :lo12:millrace_slot_",
-            stringify!($name),
-            "]\nbr x16"
-        )
-    };
-}
-
-macro_rules! functions {
-    ($($name:ident)*) => {
-        const NAMES: &[&str] = &[$(stringify!($name)),*];
-
-        std::arch::global_asm!(
-            ".pushsection .data.rel.millrace_ffmpeg, \"aw\"",
-            ".p2align 3",
-            ".globl millrace_slots",
-            ".hidden millrace_slots",
-            "millrace_slots:",
-            $(concat!("millrace_slot_", stringify!($name), ": .quad {not_loaded}"),)*
-            ".popsection",
-            ".pushsection .text.millrace_ffmpeg, \"ax\"",
-            $(jump!($name),)*
-            ".popsection",
-            not_loaded = sym not_loaded,
-        );
-    };
-}
-
-functions! {
+lazy::functions! {
+    millrace_ffmpeg:
     av_buffersink_get_frame av_buffersink_get_time_base av_buffersink_set_frame_size av_buffersrc_add_frame av_buffersrc_close
     av_channel_layout_default av_codec_is_decoder av_dict_free av_dict_get av_dict_set av_dynarray_add av_find_input_format
     av_frame_alloc av_frame_copy av_frame_copy_props av_frame_free av_frame_get_buffer av_frame_unref av_freep
@@ -88,44 +22,16 @@ functions! {
     avformat_write_header avio_close avio_context_free avio_flush avio_open
 }
 
-unsafe extern "C" {
-    /// The slots in the order of `NAMES`, made above.
-    static millrace_slots: [AtomicPtr<c_void>; NAMES.len()];
-}
-
-/// Where every slot leads before [`load`]: a fault of this program, never of its input.
-extern "C" fn not_loaded() -> ! {
-    eprintln!("millrace: FFmpeg was called before it was loaded");
-    std::process::abort()
-}
-
 /// Finds the functions; the second call and all later ones only tell what came of the first.
 pub fn load() -> Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
-    LOADED.get_or_init(fill).clone()
-}
-
-fn fill() -> Result<(), String> {
     // The first one brings the others; a search begins in the one asked and goes on in what that is made of.
     let libraries = [
-        open("libavfilter", ffmpeg_next::ffi::LIBAVFILTER_VERSION_MAJOR)?,
-        open("libavformat", ffmpeg_next::ffi::LIBAVFORMAT_VERSION_MAJOR)?,
-        open("libavcodec", ffmpeg_next::ffi::LIBAVCODEC_VERSION_MAJOR)?,
-        open("libavutil", ffmpeg_next::ffi::LIBAVUTIL_VERSION_MAJOR)?,
+        format!("libavfilter.so.{LIBAVFILTER_VERSION_MAJOR}"),
+        format!("libavformat.so.{LIBAVFORMAT_VERSION_MAJOR}"),
+        format!("libavcodec.so.{LIBAVCODEC_VERSION_MAJOR}"),
+        format!("libavutil.so.{LIBAVUTIL_VERSION_MAJOR}"),
     ];
-    // SAFETY: the table is defined above with one slot for every name, each of the size and alignment of a pointer.
-    let slots = unsafe { &millrace_slots };
-    for (name, slot) in NAMES.iter().zip(slots) {
-        // SAFETY: only the address is taken; the binding says what stands there.
-        let found = libraries.iter().find_map(|library| unsafe { library.get::<*mut c_void>(name.as_bytes()) }.ok());
-        slot.store(*found.ok_or_else(|| format!("FFmpeg has no function {name}"))?, Ordering::Release);
-    }
-    // The slots lead into them for good.
-    std::mem::forget(libraries);
-    Ok(())
-}
-
-fn open(name: &str, version: c_int) -> Result<Library, String> {
-    // SAFETY: the system's own libraries, of the version the binding was made for; their constructors start no thread.
-    unsafe { Library::open(Some(format!("{name}.so.{version}")), RTLD_LAZY | RTLD_LOCAL) }.map_err(|e| e.to_string())
+    // SAFETY: the table is made above, next to its names, and is not written but through its atomics.
+    LOADED.get_or_init(|| lazy::fill(unsafe { &millrace_ffmpeg }, NAMES, &libraries)).clone()
 }
