@@ -6,6 +6,7 @@ use crate::format::{Family, Format};
 pub mod archive;
 pub mod audio;
 mod av;
+mod colour;
 pub mod document;
 pub mod image;
 mod lazy;

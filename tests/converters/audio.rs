@@ -7,7 +7,8 @@ use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::Code;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A good file of each input format.
 fn good(format: &str) -> PathBuf {
@@ -218,4 +219,79 @@ fn the_jail_holds_every_encoder() {
         let media = jailed.probe(&file, Depth::Proof).unwrap();
         assert!(media.duration_ms.unwrap().abs_diff(1200) < 100, "{to}: {media:?}");
     }
+}
+
+/// The samples of a song's first track as ffmpeg decodes them, mixed or with so many channels.
+fn decoded(file: &Path, channels: usize) -> Vec<i16> {
+    let channels = channels.to_string();
+    let told =
+        Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(file).args(["-map", "0:a:0", "-ac", &channels, "-f", "s16le", "-"]).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    told.stdout.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect()
+}
+
+#[test]
+fn a_waveform_has_the_least_and_greatest_sample_of_each_stretch() {
+    let run = Run::new();
+    let stereo = run.folder.path().join("stereo.wav");
+    let waves = "aevalsrc=0.5*sin(600*PI*t)|0.1*sin(1800*PI*t+t):s=32000:d=0.7";
+    let made = Command::new("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", waves]).arg(&stereo).status().unwrap();
+    assert!(made.success());
+    for (source, channels, options) in [
+        (fixture("audio/flac/good/tone.flac"), 1, json!({"samples_per_pixel": 100})),
+        (stereo.clone(), 1, json!({"samples_per_pixel": 320})),
+        (stereo, 2, json!({"samples_per_pixel": 441, "split_channels": true})),
+    ] {
+        let name = source.display();
+        let told: Value = serde_json::from_slice(&std::fs::read(run.file(&source, "json", options.clone()).unwrap()).unwrap()).unwrap();
+        let (stretch, samples) = (options["samples_per_pixel"].as_u64().unwrap() as usize, decoded(&source, channels));
+        let mut wanted = Vec::new();
+        for stretch in samples.chunks(stretch * channels) {
+            for channel in 0..channels {
+                let own = || stretch.iter().skip(channel).step_by(channels).copied();
+                wanted.extend([own().min().unwrap(), own().max().unwrap()]);
+            }
+        }
+        assert!(wanted.len() > 20 && wanted.iter().any(|v| *v > 1000), "{name}: there is something to see");
+        assert_eq!(told["data"], json!(wanted), "{name}");
+        assert_eq!(told["length"], wanted.len() / 2 / channels);
+        let facts = ["version", "channels", "sample_rate", "samples_per_pixel", "bits"].map(|fact| told[fact].as_u64().unwrap());
+        assert_eq!(facts, [2, channels as u64, rate(&ffprobe(&source)) as u64, stretch as u64, 16]);
+    }
+}
+
+#[test]
+fn every_song_can_be_drawn() {
+    let (_, converter) = converters::by_id("audio.waveform").unwrap();
+    for from in converter.spec.pairs.iter().flat_map(|(left, _)| left.iter()) {
+        let run = Run::new();
+        let options = json!({"width": 300, "height": 80, "color": "#ff0000", "background": "white", "normalize": *from != "amr"});
+        let png = image::open(run.file(&good(from), "png", options.clone()).unwrap_or_else(|e| panic!("{from}: {e:?}"))).unwrap().into_rgb8();
+        let svg = run.file(&good(from), "svg", options).unwrap();
+        let drawn = svg.with_extension("png");
+        let renderer = Command::new("rsvg-convert").arg(&svg).arg("-o").arg(&drawn).output().unwrap();
+        assert!(renderer.status.success(), "{from}: {}", String::from_utf8_lossy(&renderer.stderr));
+        let drawn = image::open(drawn).unwrap().into_rgb8();
+        for (what, picture) in [("png", &png), ("svg", &drawn)] {
+            assert_eq!(picture.dimensions(), (300, 80), "{from} {what}");
+            let is_red = |x: u32, y: u32| picture.get_pixel(x, y).0[1] < 128;
+            let rows: Vec<u32> = (0..80).filter(|y| (0..300).any(|x| is_red(x, *y))).collect();
+            assert!((0..300).all(|x| (0..80).any(|y| is_red(x, y))), "{from} {what}: every column is drawn");
+            // A fixture of silence is a line in the middle; the others reach the edges.
+            let (first, last) = (rows[0], rows[rows.len() - 1]);
+            assert!(if *from == "amr" { (38..42).contains(&first) && last < 42 } else { first <= 3 || last >= 76 }, "{from} {what}: {rows:?}");
+        }
+    }
+}
+
+#[test]
+fn a_waveform_of_nothing_is_refused_and_options_have_ranges() {
+    let check = |options: Value| (converters::by_id("audio.waveform").unwrap().1.check)(&options).map_err(|e| (e.field, e.allowed));
+    assert_eq!(check(json!({"samples_per_pixel": 63})).unwrap_err(), ("samples_per_pixel".into(), "64 to 1000000".into()));
+    assert!(check(json!({"bits": 12})).unwrap_err().1.contains("8 (-128 to 127) or 16"));
+    assert!(check(json!({"color": "red"})).unwrap_err().1.contains("#rrggbb"));
+    let run = Run::new();
+    let text = run.folder.path().join("words.mp3");
+    std::fs::write(&text, "no sound here").unwrap();
+    assert_eq!(run.file(&text, "json", json!({})).unwrap_err().code, Code::CorruptInput);
 }

@@ -4,8 +4,11 @@ use super::av;
 use crate::convert::{Erased, FamilyEntry, Zygote, erase};
 use crate::format::Family;
 
+mod peaks;
+mod sketch;
 mod transcode;
+mod waveform;
 
-static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
+static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<waveform::Waveform>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Audio, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };

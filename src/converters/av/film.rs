@@ -1,7 +1,7 @@
 //! One conversion from first packet to last.
 
 use super::containers::Container;
-use super::lane::{Lane, Tally, Window, micros};
+use super::lane::{Lane, Tally, Window};
 use super::lane_audio::{AudioLane, Tone};
 use super::lane_copy::CopyLane;
 use super::lane_video::{Look, VideoLane, check_gif};
@@ -9,10 +9,10 @@ use super::mux::{Mux, tag};
 use super::open::Source;
 use super::options::{AudioOptions, Metadata, Trim, VideoCodec, VideoOptions};
 use super::plan::{Fate, Planned};
+use super::pump::Pump;
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Level};
 use crate::failure::Failure;
-use ffmpeg_next::{Error, Packet, Rescale};
 use std::path::Path;
 
 /// What is to be made of an open source.
@@ -40,9 +40,6 @@ pub struct Made {
     pub sound_rate: u32,
     pub warnings: Vec<String>,
 }
-
-/// How many reads in a row may fail before the file counts as over.
-pub const FAILED_READS_MAX: u32 = 200;
 
 pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Result<Made, Failure> {
     let start_us = order.trim.start_us();
@@ -105,7 +102,15 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     }
     let copies = order.streams.iter().all(|s| matches!(s.fate, Fate::Copy));
     let stage = if copies { "copy" } else { "encode" };
-    pump(ctx, source, &mut lanes, &mut mux, stage, wanted_us)?;
+    let mut pump = Pump::new(ctx, source, stage, wanted_us);
+    while let Some(mut packet) = pump.next(&kept)? {
+        let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
+        lane.feed(ctx, &mut packet, &mut mux)?;
+        pump.reached(lane.tally().end_us)?;
+        if lanes.iter().flatten().all(Lane::done) {
+            break;
+        }
+    }
     for lane in lanes.iter_mut().flatten() {
         ctx.check()?;
         lane.finish(ctx, &mut mux)?;
@@ -123,71 +128,8 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     Ok(Made { duration_us, size, rate, encoded, sound_rate, warnings })
 }
 
-/// Takes the jumps out of a broadcast's clock.
-struct Steady {
-    shift_us: i64,
-    last_us: Option<i64>,
-}
-
-impl Steady {
-    /// No two packets in a row are further apart than this.
-    const JUMP_US: i64 = 10 * SECOND_US;
-
-    fn settle(&mut self, packet: &mut Packet, source: &Source) {
-        let (true, Some(dts)) = (source.jumps(), packet.dts()) else { return };
-        let clock = source.streams[packet.stream()].time_base;
-        let time = micros(dts, clock);
-        if let Some(last) = self.last_us.filter(|last| (time + self.shift_us - last).abs() > Self::JUMP_US) {
-            self.shift_us = last - time;
-        }
-        self.last_us = Some(time + self.shift_us);
-        if self.shift_us != 0 {
-            let shift = self.shift_us.rescale((1, 1_000_000), clock);
-            packet.set_dts(Some(dts + shift));
-            packet.set_pts(packet.pts().map(|pts| pts + shift));
-        }
-    }
-}
-
-/// Moves every packet of the wanted streams into its lane.
-fn pump(ctx: &Ctx, source: &mut Source, lanes: &mut [Option<Lane>], mux: &mut Mux, stage: &str, wanted_us: Option<i64>) -> Result<(), Failure> {
-    let (mut failed, mut furthest) = (0, 0);
-    let mut steady = Steady { shift_us: 0, last_us: None };
-    let total_ms = wanted_us.unwrap_or(0).max(0) as u64 / 1000;
-    loop {
-        ctx.check()?;
-        let mut packet = Packet::empty();
-        match packet.read(&mut source.input) {
-            Ok(()) => failed = 0,
-            Err(Error::Eof) => return Ok(()),
-            Err(Error::Other { errno: libc::ENOMEM }) => return Err(fault::decoding(ctx, Error::Other { errno: libc::ENOMEM }, None)),
-            Err(e) if fault::again(e) || e == Error::InvalidData => {
-                failed += 1;
-                if failed > FAILED_READS_MAX {
-                    return Ok(());
-                }
-                continue;
-            }
-            Err(_) => return Ok(()),
-        }
-        let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
-        steady.settle(&mut packet, source);
-        lane.feed(ctx, &mut packet, mux)?;
-        let at = lane.tally().end_us.max(0) as u64 / 1000;
-        let limit = ctx.limits.media_duration_max;
-        if at > limit.as_millis() {
-            return Err(Failure::limit(format!("The film goes on beyond {limit}, the longest allowed.")).stage(stage));
-        }
-        furthest = at.max(furthest);
-        ctx.progress(stage, if total_ms > 0 { furthest.min(total_ms) } else { furthest }, total_ms, "ms");
-        if lanes.iter().flatten().all(Lane::done) {
-            return Ok(());
-        }
-    }
-}
-
 /// Whether enough of the file came through, and what has to be said about it.
-fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<String>, Failure> {
+pub fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     let end_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
     let errors: u64 = tallies.iter().map(|t| t.errors).sum();

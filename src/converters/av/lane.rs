@@ -83,7 +83,7 @@ impl Lane {
         match self {
             Lane::Copy(lane) => lane.done,
             Lane::Video(lane) => lane.done,
-            Lane::Audio(lane) => lane.done,
+            Lane::Audio(lane) => lane.done(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Lane {
         match self {
             Lane::Copy(lane) => &lane.tally,
             Lane::Video(lane) => &lane.tally,
-            Lane::Audio(lane) => &lane.tally,
+            Lane::Audio(lane) => lane.tally(),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod codecs;
 pub mod containers;
 pub mod decode;
+pub mod ear;
 mod encoding;
 pub mod fault;
 mod ffi;
@@ -21,6 +22,7 @@ pub mod open;
 pub mod options;
 pub mod plan;
 pub mod probe;
+pub mod pump;
 pub mod units;
 pub mod warm;
 

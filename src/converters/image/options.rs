@@ -1,6 +1,7 @@
 //! What a client may ask of a picture.
 
 use crate::convert::{OutOfRange, Validate};
+use crate::converters::colour::Colour;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ pub struct Options {
     pub flip: Flip,
     /// What transparent parts and the borders of `contain` are filled with: `#rgb`, `#rrggbb`, `#rrggbbaa`, `white`, `black`
     /// or `transparent`. Default: transparent where the format can, else white.
-    pub background: Option<String>,
+    pub background: Option<Colour>,
     /// Which metadata (EXIF) is removed. Default: `all`.
     pub strip: Strip,
     /// What happens to colours that are not sRGB. Default: `srgb`.
@@ -144,53 +145,12 @@ impl Validate for Options {
         if matches!(self.fit, Fit::Cover | Fit::Contain) && (self.width.is_some() != self.height.is_some()) {
             return Err(OutOfRange::new("fit", "cover or contain", "both width and height with it"));
         }
-        match &self.background {
-            Some(text) if parse_colour(text).is_none() => {
-                Err(OutOfRange::new("background", text, "#rgb, #rrggbb, #rrggbbaa, white, black or transparent"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
 impl Options {
-    /// The colour of `background`, as RGBA.
-    pub fn background(&self) -> Option<[u8; 4]> {
-        self.background.as_deref().and_then(parse_colour)
-    }
-
     pub fn effort(&self) -> u8 {
         self.effort.unwrap_or(5)
-    }
-}
-
-fn parse_colour(text: &str) -> Option<[u8; 4]> {
-    match text {
-        "white" => return Some([255; 4]),
-        "black" => return Some([0, 0, 0, 255]),
-        "transparent" => return Some([0; 4]),
-        _ => {}
-    }
-    let digits = text.strip_prefix('#')?;
-    let digits = if digits.len() == 3 { digits.chars().flat_map(|c| [c, c]).collect() } else { digits.to_owned() };
-    let bytes = hex::decode(digits).ok()?;
-    match *bytes.as_slice() {
-        [r, g, b] => Some([r, g, b, 255]),
-        [r, g, b, a] => Some([r, g, b, a]),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_read() {
-        assert_eq!(parse_colour("#f80"), Some([255, 136, 0, 255]));
-        assert_eq!(parse_colour("#01020304"), Some([1, 2, 3, 4]));
-        for wrong in ["", "#", "#ff", "red!", "#gggggg", "#12345"] {
-            assert_eq!(parse_colour(wrong), None, "{wrong}");
-        }
     }
 }

@@ -150,7 +150,7 @@ impl Work<'_> {
     /// Borders and background.
     fn finished(&self, image: DynamicImage, plan: Plan) -> Result<DynamicImage, Failure> {
         let keeps_alpha = encode::keeps_alpha(self.output.format);
-        let background = self.options.background();
+        let background = self.options.background.map(|colour| colour.0);
         let fill = background.unwrap_or(if keeps_alpha { [255, 255, 255, 0] } else { [255; 4] });
         let mut image = if plan.has_borders() { picture::pad(image, plan.canvas, fill)? } else { image };
         if background.is_some() || !keeps_alpha {

@@ -7,7 +7,7 @@ use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::units::Place;
-use crate::converters::av::{decode, fault, film, graph};
+use crate::converters::av::{decode, fault, graph, pump};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
@@ -119,7 +119,7 @@ impl Finder<'_> {
                 Ok(()) => {
                     let _ = decoder.send_packet(&packet);
                 }
-                Err(e) if (fault::again(e) || e == Error::InvalidData) && failed < film::FAILED_READS_MAX => {
+                Err(e) if (fault::again(e) || e == Error::InvalidData) && failed < pump::FAILED_READS_MAX => {
                     failed += 1;
                     continue;
                 }

@@ -1,0 +1,108 @@
+//! `audio.waveform`: a song as a curve, as numbers or drawn.
+
+use super::peaks::{Bits, Peaks};
+use super::sketch::Sketch;
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::lane_audio::layout;
+use crate::converters::av::{ear, open};
+use crate::converters::colour::Colour;
+use crate::failure::{Code, Failure};
+use crate::format::Family;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+pub struct Waveform;
+
+/// Options of `audio.waveform`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How many samples one pair of least and greatest value stands for in json, 64 to 1000000. Default: 256.
+    pub samples_per_pixel: u32,
+    /// The size of a value in json: 8 (-128 to 127) or 16 (-32768 to 32767). Default: 16.
+    pub bits: Bits,
+    /// A curve for each channel, up to 8, instead of one for their mix. Default: false.
+    pub split_channels: bool,
+    /// Width of a drawing in pixels, 16 to 16384. Default: 1800.
+    pub width: u32,
+    /// Height of a drawing in pixels, 16 to 16384. Default: 280.
+    pub height: u32,
+    /// Stretches a drawing so that the loudest sample reaches its edge. Default: false.
+    pub normalize: bool,
+    /// Colour of the curve: `#rgb`, `#rrggbb`, `#rrggbbaa`, `white`, `black` or `transparent`. Default: `#2f6f9f`.
+    pub color: Colour,
+    /// Colour behind the curve, written as `color`. Default: `transparent`.
+    pub background: Colour,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            samples_per_pixel: FINEST,
+            bits: Bits::Sixteen,
+            split_channels: false,
+            width: 1800,
+            height: 280,
+            normalize: false,
+            color: Colour([0x2f, 0x6f, 0x9f, 255]),
+            background: Colour::TRANSPARENT,
+        }
+    }
+}
+
+/// A drawing is made from pairs as fine as this.
+const FINEST: u32 = 256;
+
+impl Validate for Options {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        OutOfRange::check("samples_per_pixel", Some(self.samples_per_pixel), 64..=1_000_000)?;
+        OutOfRange::check("width", Some(self.width), 16..=16_384)?;
+        OutOfRange::check("height", Some(self.height), 16..=16_384)
+    }
+}
+
+impl Converter for Waveform {
+    const SPEC: Spec = Spec {
+        id: "audio.waveform",
+        family: Family::Audio,
+        summary: "Draws sound as a curve, or gives its numbers as json in the shape of audiowaveform.",
+        pairs: &[(&["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka"], &["json", "svg", "png"])],
+    };
+    type Options = Options;
+
+    fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
+        let mut source = open::open(ctx, input)?;
+        let Some(track) = source.sounds().first().map(|s| (*s).clone()) else {
+            let message = format!("There is no sound in this {} file.", input.format.name());
+            return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
+        };
+        let numbers = output.format.id() == "json";
+        let channels = if options.split_channels { track.channels.clamp(1, 8) } else { 1 };
+        let mut peaks = Peaks::new(track.sample_rate, channels, if numbers { options.samples_per_pixel } else { FINEST });
+        let filters = format!("aformat=sample_fmts=s16:channel_layouts={}", layout(channels));
+        let warnings = ear::listen(ctx, &mut source, &track, filters, &mut |frame| {
+            peaks.add(frame.plane::<i16>(0), frame.samples() * channels as usize);
+            Ok(())
+        })?;
+        peaks.end();
+        let internal = |e: &dyn std::fmt::Display| Failure::internal(e).stage("encode");
+        let mut file = BufWriter::new(File::create(output.path()).map_err(|e| internal(&e))?);
+        let expect = if numbers {
+            peaks.write_json(&mut file, options.bits).map_err(|e| internal(&e))?;
+            Expect::default()
+        } else {
+            let sketch = Sketch { peaks: &peaks, size: (options.width, options.height), stretched: options.normalize };
+            match output.format.id() {
+                "svg" => sketch.write_svg(&mut file, options.color, options.background).map_err(|e| internal(&e))?,
+                _ => sketch.write_png(&mut file, options.color, options.background).map_err(|e| internal(&e))?,
+            }
+            Expect { width: Some(options.width), height: Some(options.height), ..Expect::default() }
+        };
+        file.flush().map_err(|e| internal(&e))?;
+        let mut produced = Produced::single(output, expect);
+        produced.warnings = warnings;
+        Ok(produced)
+    }
+}
