@@ -22,7 +22,7 @@ impl Jobs for SqliteStore {
 
     async fn list(&self, filter: Filter) -> Result<Vec<Job>> {
         self.read(move |c| {
-            let (sql, values) = list_query(&filter, leads_state(c, &filter)?);
+            let (sql, values) = list_query(&filter);
             let params: Vec<&dyn ToSql> = values.iter().map(|v| &**v as &dyn ToSql).collect();
             let records: Vec<Record> = tables::documents(c, &sql, &params)?;
             Ok(records.into_iter().map(|r| r.job).collect())
@@ -156,18 +156,8 @@ pub fn is_borrowed(connection: &Connection, key: &str) -> Result<bool> {
     Ok(one(connection, "SELECT 1 FROM jobs WHERE state < 2 AND borrowed = ?1", &[&key], |_| Ok(()))?.is_some())
 }
 
-/// Jobs of a state that are looked at one by one for the words of a search.
-const FEW: i64 = 1000;
-
-/// Is the state so rare that its jobs are looked at, and not those that a word is found in?
-fn leads_state(connection: &Connection, filter: &Filter) -> Result<bool> {
-    let Some(state) = filter.state else { return Ok(false) };
-    let jobs = one(connection, "SELECT sum(n) FROM counts WHERE state = ?1", &[&state_number(state)], |r| r.get::<_, Option<i64>>(0))?;
-    Ok(jobs.flatten().unwrap_or(0) <= FEW)
-}
-
 /// Keyset pagination, never OFFSET; text search by prefix through the full-text index.
-fn list_query(filter: &Filter, leads_state: bool) -> (String, Vec<Box<dyn ToSql>>) {
+fn list_query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     let mut sql = String::from("SELECT record FROM jobs WHERE 1");
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
     let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
@@ -193,9 +183,7 @@ fn list_query(filter: &Filter, leads_state: bool) -> (String, Vec<Box<dyn ToSql>
         narrow(" AND seq < (SELECT seq FROM jobs WHERE id = ?)", Box::new(before.to_string()));
     }
     if let Some(words) = filter.text.as_deref().map(match_words).filter(|w| !w.is_empty()) {
-        let newest_found = " AND seq IN (SELECT rowid FROM job_text WHERE words MATCH ? ORDER BY rowid DESC LIMIT 10000)";
-        let is_found = " AND EXISTS (SELECT 1 FROM job_text WHERE words MATCH ? AND rowid = seq)";
-        narrow(if leads_state { is_found } else { newest_found }, Box::new(words));
+        narrow(" AND seq IN (SELECT rowid FROM job_text WHERE words MATCH ? ORDER BY rowid DESC LIMIT 10000)", Box::new(words));
     }
     narrow(" ORDER BY seq DESC LIMIT ?", Box::new(filter.limit.clamp(1, 500) as i64));
     (sql, values)
