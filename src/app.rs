@@ -12,7 +12,7 @@ use crate::format::Format;
 use crate::intake::Intake;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
-use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes};
+use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
 use crate::schedule::Scheduler;
 use crate::store::Store;
 use crate::worker::{Engine, PoolSpec, Renewable, Worker};
@@ -64,6 +64,7 @@ impl App {
         let data = &config.data_dir;
         std::fs::create_dir_all(data).map_err(|e| format!("data_dir {}: {e}", data.display()))?;
         let lock = lock(data)?;
+        tokio::spawn(orphans::reap());
         let wear = config.sandbox.wear();
         let launcher = Arc::new(Zygotes::new(fork_server, wear).map_err(|e| e.to_string())?);
         let measuring = tokio::spawn(measure(launcher.clone(), purpose));

@@ -16,6 +16,7 @@ mod host;
 mod isolate;
 mod keeper;
 mod launch;
+pub mod orphans;
 mod pids;
 mod policy;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! The site's clients: they submit until told to stop. An answer that was lost is asked for again under the same key.
+//! The customers: they submit until told to stop. An answer that was lost is asked for again under the same key.
 
 use crate::support::direct::fixture;
 use crate::support::server::{DEADLINE, client, text_of};
@@ -55,9 +55,9 @@ impl Load {
     pub fn start(address: &watch::Receiver<String>, random: &mut StdRng) -> Load {
         let (stop, taken) = (watch::Sender::new(false), watch::Sender::new(0));
         let mut one = || {
-            let site =
-                Site { http: client(None), address: address.clone(), random: StdRng::seed_from_u64(random.random()), endless: VecDeque::new() };
-            tokio::spawn(site.submit(stop.subscribe(), taken.clone()))
+            let customer =
+                Customer { http: client(None), address: address.clone(), random: StdRng::seed_from_u64(random.random()), endless: VecDeque::new() };
+            tokio::spawn(customer.submit(stop.subscribe(), taken.clone()))
         };
         Load { clients: vec![one(), one()], taken: taken.subscribe(), stop }
     }
@@ -81,14 +81,14 @@ impl Load {
 }
 
 /// A site that has its files converted.
-struct Site {
+struct Customer {
     http: Client,
     address: watch::Receiver<String>,
     random: StdRng,
     endless: VecDeque<String>,
 }
 
-impl Site {
+impl Customer {
     async fn submit(mut self, stop: watch::Receiver<bool>, taken: watch::Sender<usize>) -> Vec<Accepted> {
         let mut accepted = Vec::new();
         while !*stop.borrow() {

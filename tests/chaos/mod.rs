@@ -60,7 +60,7 @@ async fn whatever_happens_every_accepted_job_ends_once() {
     for seed in number("CHAOS_SEED").map_or(vec![1, 2], |seed| vec![seed]) {
         let begun = Instant::now();
         let Summary { faults, jobs } = play(seed, time).await;
-        println!("seed {seed}, {:.0?}: faults {faults:?}, jobs {jobs:?}", begun.elapsed());
+        eprintln!("seed {seed}, {:.0?}: faults {faults:?}, jobs {jobs:?}", begun.elapsed());
         let [succeeded, given_up] = ["succeeded", "given up"].map(|end| jobs.get(end).copied().unwrap_or(0));
         assert!(succeeded > 9 * given_up, "{given_up} jobs were given up, {succeeded} succeeded");
     }

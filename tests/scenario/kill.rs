@@ -2,7 +2,7 @@
 //! is there exactly if it succeeded, and nothing is left behind.
 
 use crate::support::direct::fixture;
-use crate::support::server::{Config, Server, text_of};
+use crate::support::server::{Config, DEADLINE, Server, text_of};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 
 const JOBS: usize = 200;
 /// Between two kills this many jobs are submitted, at most.
@@ -57,6 +58,11 @@ async fn a_killed_fork_server_leaves_its_place_to_one_process() {
         let depths = |wanted: RangeInclusive<usize>| server.processes().into_iter().filter(|below| wanted.contains(&below.depth)).count();
         assert_eq!((depths(FORK_SERVER), depths(ZYGOTES)), (1, 1), "{:?}", server.processes());
         assert!(kill_one(&server, &mut StdRng::seed_from_u64(SEED), FORK_SERVER));
+        let deadline = Instant::now() + DEADLINE;
+        while !server.processes().is_empty() {
+            assert!(Instant::now() < deadline, "what it leaves is reaped, wanted or not: {:?}", server.processes());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     server.stop();
 }

@@ -11,7 +11,6 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -60,13 +59,10 @@ async fn assert_done(server: &Server, id: &str) {
     }
 }
 
-/// What the power cut has left of the database, looked at without touching it.
-fn assert_sound(data: &Path) {
+/// What the power cut has left of the database.
+fn assert_sound(disk: &LoopDisk) {
     let copy = tempfile::tempdir().unwrap();
-    for name in ["millrace.db", "millrace.db-wal"] {
-        // A write-ahead log need not be there.
-        let _ = std::fs::copy(data.join(name), copy.path().join(name));
-    }
+    disk.copy_out("millrace.db", copy.path());
     let database = rusqlite::Connection::open(copy.path().join("millrace.db")).unwrap();
     let verdict: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
@@ -80,7 +76,7 @@ async fn lose_power(server: &mut Server, disk: &LoopDisk, random: &mut StdRng) -
     let wanted = random.random_range(1..=JOBS_MAX);
     let mut seen = taken.subscribe();
     tokio::time::timeout(DEADLINE, seen.wait_for(|n| *n >= wanted)).await.expect("jobs are taken in time").unwrap();
-    disk.lose_power(if random.random() { Journal::Lost } else { Journal::Flushed });
+    disk.lose_power(&server.disk(), if random.random() { Journal::Lost } else { Journal::Flushed });
     server.kill_9();
     let mut ids = Vec::new();
     for client in clients {
@@ -93,7 +89,7 @@ async fn lose_power(server: &mut Server, disk: &LoopDisk, random: &mut StdRng) -
 async fn power_cuts_lose_no_job_and_no_output() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap_or_else(|e| panic!("{name}={text}: {e}")));
     let (cycles, seed) = (number("POWERLOSS_CYCLES").unwrap_or(CYCLES), number("POWERLOSS_SEED").unwrap_or(1));
-    let disk = match LoopDisk::mount(DISK_MIB) {
+    let disk = match LoopDisk::make(DISK_MIB) {
         Ok(disk) => disk,
         Err(why) => {
             // Not by a macro: what those print of a test that passes is not shown.
@@ -101,13 +97,12 @@ async fn power_cuts_lose_no_job_and_no_output() {
             return;
         }
     };
-    let (begun, data, mut random) = (Instant::now(), disk.path().join("data"), StdRng::seed_from_u64(seed));
-    let mut server = Server::start(Config::default().data_dir(&data)).await;
+    let (begun, mut random) = (Instant::now(), StdRng::seed_from_u64(seed));
+    let mut server = Server::start(Config::default().disk_image(&disk.image())).await;
     let mut accepted = Vec::new();
     for _ in 0..cycles {
         let ids = lose_power(&mut server, &disk, &mut random).await;
-        disk.restore_power();
-        assert_sound(&data);
+        assert_sound(&disk);
         server.restart().await;
         for id in &ids {
             assert_done(&server, id).await;
@@ -118,7 +113,7 @@ async fn power_cuts_lose_no_job_and_no_output() {
         assert_done(&server, id).await;
     }
     server.stop();
-    println!(
+    eprintln!(
         "seed {seed}, {:.0?}: {cycles} power cuts, {} jobs taken, all of them done",
         Duration::from_secs(begun.elapsed().as_secs()),
         accepted.len()

@@ -20,8 +20,15 @@ pub struct Config {
     queues: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     token: Option<String>,
-    disk_mib: Option<u32>,
-    data_dir: Option<PathBuf>,
+    disk: Option<Disk>,
+}
+
+/// What the data folder is on: a mount that only the server and what it starts can see, and that ends with them.
+#[derive(Debug, Clone)]
+struct Disk {
+    kind: &'static str,
+    option: String,
+    source: PathBuf,
 }
 
 impl Config {
@@ -57,15 +64,18 @@ impl Config {
         config.environment("FAKETIME_CACHE_DURATION", "1").environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     }
 
-    /// Keeps the data folder on a disk of this size, which nobody else sees and which ends with the server.
-    pub fn disk_mib(mut self, size: u32) -> Self {
-        self.disk_mib = Some(size);
-        self
+    /// Keeps the data folder in memory of this size; it ends with the server.
+    pub fn disk_mib(self, size: u32) -> Self {
+        self.disk(Disk { kind: "tmpfs", option: format!("size={size}m"), source: "none".into() })
     }
 
-    /// Keeps the data folder here, and leaves it there.
-    pub fn data_dir(mut self, folder: &Path) -> Self {
-        self.data_dir = Some(folder.to_owned());
+    /// Keeps the data folder on the ext4 disk in this file. Wants root.
+    pub fn disk_image(self, image: &Path) -> Self {
+        self.disk(Disk { kind: "ext4", option: "loop".into(), source: image.to_owned() })
+    }
+
+    fn disk(mut self, disk: Disk) -> Self {
+        self.disk = Some(disk);
         self
     }
 
@@ -130,7 +140,7 @@ impl Server {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.config.data_dir.clone().unwrap_or_else(|| self.folder.path().join("data"))
+        self.folder.path().join("data")
     }
 
     /// The data folder as the server sees it, on a disk of its own.
@@ -218,7 +228,7 @@ impl Server {
     pub fn terminate(&mut self) -> Duration {
         let (took, log) = self.process.take().expect("the server runs").terminate(DEADLINE);
         self.past += &log;
-        if self.config.disk_mib.is_none() {
+        if self.config.disk.is_none() {
             assert_nothing_staged(&self.data_dir());
         }
         took
@@ -238,9 +248,9 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
-        let mut command = clean(match self.config.disk_mib {
+        let mut command = clean(match &self.config.disk {
             None => Command::new(env!("CARGO_BIN_EXE_millrace")),
-            Some(mib) => on_small_disk(&self.data_dir(), mib),
+            Some(disk) => disk.under(&self.data_dir()),
         });
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data_dir());
         self.config.configure(&mut command, self.folder.path());
@@ -269,16 +279,18 @@ pub fn assert_nothing_staged(data: &Path) {
     assert!(left.is_empty(), "staging folders are left: {left:?}");
 }
 
-/// The program behind a mount of its own: a small disk in memory over the data folder.
-fn on_small_disk(data: &Path, mib: u32) -> Command {
-    std::fs::create_dir_all(data).unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
+impl Disk {
+    /// The program, with this disk mounted over its data folder.
+    fn under(&self, data: &Path) -> Command {
+        std::fs::create_dir_all(data).unwrap();
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "sh", "-c", "mount -t \"$1\" -o \"$2\" \"$3\" \"$4\" && shift 4 && exec \"$@\"", "sh", self.kind, &self.option]);
+        command.arg(&self.source).arg(data).arg(env!("CARGO_BIN_EXE_millrace"));
+        command
     }
-    command.args(["--mount", "sh", "-c", "mount -t tmpfs -o size=\"$1\"m tmpfs \"$2\" && shift 2 && exec \"$@\"", "sh"]);
-    command.arg(mib.to_string()).arg(data).arg(env!("CARGO_BIN_EXE_millrace"));
-    command
 }
 
 /// A client that follows no redirects and sends the token, if there is one.
