@@ -118,7 +118,8 @@ fn the_image_has_the_libraries_of_the_program() {
     let linked = said(Command::new("ldd").arg(env!("CARGO_BIN_EXE_millrace")));
     let needed = said(Command::new("readelf").args(["-d", env!("CARGO_BIN_EXE_millrace")]));
     let libraries: Vec<&str> = needed.lines().filter(|l| l.contains("(NEEDED)")).filter_map(|l| l.split(['[', ']']).nth(1)).collect();
-    // These are loaded when they are needed: being linked to them would slow every start.
+    // These are loaded when they are needed: being linked to them would slow every start. A function that is used and missing
+    // from the list next to `lazy::functions!` brings its library back: `nm -D --undefined-only` names it.
     let lazy = |library: &&&str| ["libav", "libsw", "libheif"].iter().any(|name| library.starts_with(name));
     assert!(libraries.contains(&"libc.so.6") && libraries.iter().find(lazy).is_none(), "{libraries:?}");
     assert!(packages.contains("libheif1"));
