@@ -9,6 +9,8 @@ use millrace::job::{JobId, Lease, LogLine, State};
 use millrace::progress::Progress;
 use millrace::store::redis::RedisStore;
 use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, Notice, Renewal, Renewed, StoreError, Upkeep};
+use redis::from_redis_value;
+use std::collections::HashMap;
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -262,6 +264,12 @@ fn a_new_master_is_found_by_its_sentinel() {
         let sentinel = RedisServer::sentinel_of(&master);
         let watched = format!("master0:name=watched,status=ok,address=127.0.0.1:{},slaves=1,sentinels=1", master.port);
         until(|| sentinel.says(&["INFO", "sentinel"], &watched)).await;
+        // One it has not asked itself yet would not be made the master, and it would not try again for minutes.
+        until(|| async {
+            let replicas: Vec<HashMap<String, String>> = from_redis_value(sentinel.command(&["SENTINEL", "REPLICAS", "watched"]).await).unwrap();
+            replicas.iter().any(|replica| replica["master-link-status"] == "ok")
+        })
+        .await;
         let store = RedisStore::open(&format!("redis+sentinel://127.0.0.1:{}/watched", sentinel.port)).await.unwrap();
         let id = insert(&store, 0).await;
         master.command(&["WAIT", "1", "0"]).await;
