@@ -8,7 +8,7 @@ use millrace::failure::{Code, Failure};
 use millrace::job::{JobId, Lease, LogLine, State};
 use millrace::progress::Progress;
 use millrace::store::redis::RedisStore;
-use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, Notice, Renewal, Renewed, StoreError, Upkeep};
+use millrace::store::{Filter, Inserted, Jobs, LeaseLost, Leases, Notice, Renewal, Renewed, StoreError, Tuning, Upkeep};
 use redis::from_redis_value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -165,11 +165,13 @@ fn notices_of_another_process_are_heard_even_after_the_link_was_cut() {
         let (listening, other) = (RedisStore::open(&server.url("m")).await.unwrap(), RedisStore::open(&server.url("m")).await.unwrap());
         let mut notices = listening.notices();
         for round in 0..2 {
-            let heard = async { while notices.recv().await.unwrap() != Notice::Ready("image".into()) {} };
+            // Each round has words of its own: some of the last one's may still be on their way.
+            let queue = format!("round-{round}");
+            let heard = async { while notices.recv().await.unwrap() != Notice::Tuning(queue.clone()) {} };
             // What is said while the link is down is lost, as it may be: it is said again.
             let said = async {
                 loop {
-                    insert(&other, round).await;
+                    other.tune(&queue, Tuning::default(), at(1)).await.unwrap();
                 }
             };
             tokio::time::timeout(DEADLINE, futures::future::select(Box::pin(heard), Box::pin(said))).await.unwrap();

@@ -4,10 +4,13 @@ use crate::support::command::millrace;
 use crate::support::direct::fixture;
 use crate::support::redis::RedisServer;
 use crate::support::s3::S3Server;
-use crate::support::server::{Config, Server, text_of};
+use crate::support::server::{Config, DEADLINE, Server, client, text_of};
 use crate::support::worker::Worker;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Redis, S3 and a service that converts nothing itself.
 struct Site {
@@ -121,6 +124,43 @@ async fn a_worker_whose_clock_is_wrong_takes_no_lease_and_loses_none() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_tells_how_it_is_where_it_is_told_to() {
+    const TOKEN: &str = "a token of the workers";
+    let site = Site::open().await;
+    let worker = Worker::start(site.shared.clone().variable("WORK_LISTEN", "127.0.0.1:0").variable("AUTH_TOKEN", TOKEN), "archive");
+    let (url, stranger, admin) = (worker.url().await, client(None), client(Some(TOKEN)));
+    let cancelled = site.endless().await;
+    site.until_running(&cancelled, 1).await;
+    site.cancelled(&cancelled).await;
+    for (path, client, status) in
+        [("healthz", &stranger, 200), ("readyz", &stranger, 200), ("metrics", &stranger, 401), ("v1/jobs", &admin, 404), ("metrics", &admin, 200)]
+    {
+        assert_eq!(client.get(format!("{url}/{path}")).send().await.unwrap().status(), status, "{path}");
+    }
+    // The end is counted a moment after the store has it.
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let told = admin.get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+        assert!(told.contains("millrace_build_info{version=") && told.contains("millrace_sandbox_level ") && told.ends_with("# EOF\n"), "{told}");
+        if told
+            .lines()
+            .any(|l| l.starts_with("millrace_attempts_ended_total{") && l.contains("archive") && l.contains("cancelled") && l.ends_with(" 1"))
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{told}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let address = url.trim_start_matches("http://").to_owned();
+    let ask = move || millrace(tempfile::tempdir().unwrap().path(), &["healthcheck", "--listen", &address], &[]).exit;
+    let ask_again = ask.clone();
+    assert_eq!(tokio::task::spawn_blocking(ask).await.unwrap(), 0);
+    worker.terminate();
+    assert_eq!(tokio::task::spawn_blocking(ask_again).await.unwrap(), 5);
+    site.server.stop();
+}
+
 #[test]
 fn a_worker_wants_a_shared_store_and_shared_bytes() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,6 +170,7 @@ fn a_worker_wants_a_shared_store_and_shared_bytes() {
         (&["work", "--store", "redis://127.0.0.1:1/0"], 2, "local"),
         (&["work", "--store", "mysql://h", "--blobs", "s3://media/x"], 2, "mysql"),
         (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media"], 2, "prefix"),
+        (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media/x", "--listen", "0.0.0.0:0"], 2, "auth.token"),
         (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media/x", "--queues", "vidio"], 5, "vidio"),
         (&["work", "--store", "redis://127.0.0.1:1/0", "--blobs", "s3://media/x", "--data-dir", &data], 5, "store does not answer"),
     ] {

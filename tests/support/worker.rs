@@ -33,6 +33,12 @@ impl Worker {
         self.process().says(" works for ", DEADLINE).await;
     }
 
+    /// Where it tells how it is, if it was given an address: `http://127.0.0.1:<port>`.
+    pub async fn url(&self) -> String {
+        let rest = self.process().says("how it is stands at ", DEADLINE).await;
+        rest.split("/readyz").next().unwrap().to_owned()
+    }
+
     fn process(&self) -> &Process {
         self.process.as_ref().expect("the worker runs")
     }
