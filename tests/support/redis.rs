@@ -61,7 +61,11 @@ impl RedisServer {
     pub fn sentinel_of(master: &RedisServer) -> RedisServer {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let file = folder.path().join("sentinel.conf");
-        let watch = format!("sentinel monitor watched 127.0.0.1 {} 1\nsentinel down-after-milliseconds watched 500\n", master.port);
+        // A failover that a busy moment spoils is tried again after twice this, and not after minutes.
+        let watch = format!(
+            "sentinel monitor watched 127.0.0.1 {} 1\nsentinel down-after-milliseconds watched 500\nsentinel failover-timeout watched 3000\n",
+            master.port
+        );
         std::fs::write(&file, format!("port {port}\nbind 127.0.0.1\n{watch}")).unwrap();
         let mut command = Command::new("redis-server");
         command.arg(file).arg("--sentinel").current_dir(folder.path());
