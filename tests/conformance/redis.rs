@@ -274,7 +274,9 @@ fn a_new_master_is_found_by_its_sentinel() {
         .await;
         let store = RedisStore::open(&format!("redis+sentinel://127.0.0.1:{}/watched", sentinel.port)).await.unwrap();
         let id = insert(&store, 0).await;
-        master.command(&["WAIT", "1", "0"]).await;
+        // WAIT would only wait for what its own connection has written.
+        let keys = master.command(&["DBSIZE"]).await;
+        until(|| async { replica.command(&["DBSIZE"]).await == keys }).await;
         master.crash();
         until(|| async { store.get(id).await.is_ok() }).await;
         until(|| async { store.insert(vec![new_job(1)], at(1)).await.is_ok() }).await;
