@@ -107,7 +107,7 @@ pub struct VideoLane {
     pub done: bool,
     look: Look,
     decoder: decoder::Video,
-    encoding: Encoding,
+    encoding: Encoding<frame::Video>,
     graph: Option<(Graph, Shape)>,
     stream: usize,
     /// The source's clock.
@@ -151,7 +151,7 @@ impl VideoLane {
         let settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
-        let encoding = Encoding::start(encoder).map_err(Failure::internal)?;
+        let encoding = Encoding::start(encoder.0.0).map_err(Failure::internal)?;
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);
         let shift = window.shift(from.time_base);
         Ok(VideoLane {
