@@ -4,4 +4,5 @@ mod archive;
 mod audio;
 mod document;
 mod image;
+mod shaping;
 mod video;

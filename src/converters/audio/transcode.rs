@@ -6,7 +6,8 @@ use crate::converters::av::film::{self, Order};
 use crate::converters::av::open;
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
-use crate::converters::av::units::Bitrate;
+use crate::converters::av::shaping::{Loudness, Shaping, Silence};
+use crate::converters::av::units::{Bitrate, Time};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use schemars::JsonSchema;
@@ -31,6 +32,16 @@ pub struct Options {
     pub sample_rate: Option<u32>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
+    /// Cuts the silence off at both ends. Default: it stays.
+    pub trim_silence: Option<Silence>,
+    /// How many times as fast, at the same pitch, 0.25 to 4. Default: 1.
+    pub speed: Option<f64>,
+    /// How loud it becomes, measured over its whole length. Default: as it is.
+    pub loudness: Option<Loudness>,
+    /// How long the sound takes to come in: seconds, or text as `1.5s`. Default: 0.
+    pub fade_in: Option<Time>,
+    /// How long it takes to die away at the end. Default: 0.
+    pub fade_out: Option<Time>,
     /// Whether the stream is kept as it is where that is possible. Default: auto.
     pub copy: Copying,
     /// Puts the index of an m4a in front, so that it plays while it loads. Default: true.
@@ -41,7 +52,17 @@ pub struct Options {
 
 impl Options {
     fn sound(&self) -> AudioOptions {
-        AudioOptions { codec: self.codec, bitrate: self.bitrate, channels: self.channels, sample_rate: self.sample_rate }
+        AudioOptions { codec: self.codec, bitrate: self.bitrate, channels: self.channels, sample_rate: self.sample_rate, loudness: self.loudness }
+    }
+
+    fn shaping(&self) -> Shaping {
+        Shaping {
+            silence: self.trim_silence,
+            speed: self.speed.filter(|speed| *speed != 1.0),
+            loudness: self.loudness,
+            fade_in: self.fade_in,
+            fade_out: self.fade_out,
+        }
     }
 }
 
@@ -52,6 +73,7 @@ impl Validate for Options {
             return Err(OutOfRange::new("codec", "none", "a codec"));
         }
         self.sound().validate("")?;
+        self.shaping().validate()?;
         self.trim.validate()
     }
 }
@@ -81,8 +103,9 @@ impl Converter for Transcode {
         let sound = options.sound();
         let cut = options.trim.start_us() > 0;
         let at = Circumstances { source: &source, container, copying: options.copy, from: input.format.id(), cut, at_keyframe: false };
-        let exact = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
-        let streams = vec![at.audio(&track, &sound, exact)?];
+        let quality = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
+        let shaping = options.shaping();
+        let streams = vec![at.audio(&track, &sound, quality.or(shaping.wants_encoder()))?];
         let (left, tracks) = (at.others().1, source.sounds().len());
         let order = Order {
             container,
@@ -90,6 +113,7 @@ impl Converter for Transcode {
             video: &VideoOptions::default(),
             audio: &sound,
             quality: options.quality,
+            shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
             faststart: options.faststart.unwrap_or(true),

@@ -10,6 +10,7 @@ use super::open::Source;
 use super::options::{AudioOptions, Metadata, Trim, VideoCodec, VideoOptions};
 use super::plan::{Fate, Planned};
 use super::pump::Pump;
+use super::shaping::{Shaping, Take};
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Level};
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub struct Order<'a> {
     pub audio: &'a AudioOptions,
     /// Quality of sound, 1 to 10.
     pub quality: Option<u8>,
+    pub shaping: &'a Shaping,
     pub trim: Trim,
     pub metadata: Metadata,
     pub faststart: bool,
@@ -60,7 +62,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us, latest_us };
     let mut mux = Mux::create(ctx, order.container, path, order.metadata)?;
     let mut size = None;
-    let (mut rate, mut sound_rate) = (None, 0);
+    let (mut rate, mut sound_rate, mut said) = (None, 0, Vec::new());
     let mut lanes: Vec<Option<Lane>> = (0..source.streams.len()).map(|_| None).collect();
     for planned in &order.streams {
         let from = &source.streams[planned.index];
@@ -90,7 +92,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
                 sound_rate = sound_rate.max(tone.rate);
                 let end = source.sound_end_us(planned.index).map(|end| end - start_us).filter(|end| *end > 0);
                 let length_us = [window.length_us, end].into_iter().flatten().min();
-                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, Window { length_us, ..window }, &mut mux)?))
+                let window = Window { length_us, ..window };
+                let shaped = order.shaping.shape(ctx, &Take { source, from, tone: &tone, window })?;
+                said.extend(shaped.warnings);
+                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, &shaped.filters, window, &mut mux)?))
             }
         };
         lanes[planned.index] = Some(lane);
@@ -106,7 +111,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     while let Some(mut packet) = pump.next(&kept)? {
         let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
         lane.feed(ctx, &mut packet, &mut mux)?;
-        pump.reached(lane.tally().end_us)?;
+        pump.reached(lane.tally().read_us)?;
         if lanes.iter().flatten().all(Lane::done) {
             break;
         }
@@ -122,6 +127,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
     let tallies: Vec<&Tally> = lanes.iter().flatten().map(Lane::tally).collect();
     let mut warnings = source.notes.clone();
+    warnings.extend(said);
     warnings.extend(judge(ctx, &tallies, expected)?);
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let duration_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
@@ -131,10 +137,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
 /// Whether enough of the file came through, and what has to be said about it.
 pub fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
-    let end_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
+    let end_us = tallies.iter().map(|t| t.read_us).max().unwrap_or(0);
     let errors: u64 = tallies.iter().map(|t| t.errors).sum();
     let first = tallies.iter().filter_map(|t| t.first_error_us).min();
-    if tallies.iter().all(|t| t.frames == 0) || end_us <= 0 {
+    if tallies.iter().all(|t| t.frames == 0 || t.end_us <= 0) || end_us <= 0 {
         return Err(Failure::corrupt("Nothing in the file could be decoded.").detail(fault::flush_words(ctx)).stage("decode"));
     }
     for tally in tallies.iter().filter(|t| t.errors > 0) {

@@ -29,6 +29,11 @@ impl Window {
         us > self.latest_us
     }
 
+    /// A time, or the end of the window when that comes first.
+    pub fn within(&self, us: i64) -> i64 {
+        self.length_us.map_or(us, |length| us.min(length))
+    }
+
     pub fn over(&self, us: i64) -> bool {
         self.length_us.is_some_and(|length| us >= length)
     }
@@ -39,6 +44,8 @@ impl Window {
 pub struct Tally {
     /// Where its last frame ends, in the result's time.
     pub end_us: i64,
+    /// How far the source was read, from the start of the window; filters may have made more or less of it.
+    pub read_us: i64,
     pub packets: u64,
     pub frames: u64,
     /// Pictures given to the encoder.
@@ -50,7 +57,7 @@ pub struct Tally {
 impl Tally {
     pub fn error(&mut self) {
         self.errors += 1;
-        self.first_error_us.get_or_insert(self.end_us);
+        self.first_error_us.get_or_insert(self.read_us);
     }
 }
 

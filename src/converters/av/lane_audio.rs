@@ -81,8 +81,9 @@ pub struct AudioLane {
 }
 
 impl AudioLane {
-    pub fn new(ctx: &Ctx, source: &Source, from: &Facts, tone: Tone, window: Window, mux: &mut Mux) -> Result<AudioLane, Failure> {
-        let mut ear = Ear::new(ctx, source, from, window, tone.rate, tone.filters())?;
+    /// `shaping` are the filters between the decoder and what the encoder takes; none or a chain with a comma at its end.
+    pub fn new(ctx: &Ctx, source: &Source, from: &Facts, tone: Tone, shaping: &str, window: Window, mux: &mut Mux) -> Result<AudioLane, Failure> {
+        let mut ear = Ear::new(ctx, source, from, window, tone.rate, format!("{shaping}{}", tone.filters()))?;
         let (voice, frame_size) = Voice::new(ctx, from, &tone, mux)?;
         ear.frame_size = frame_size;
         Ok(AudioLane { ear, voice })

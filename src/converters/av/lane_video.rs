@@ -231,6 +231,7 @@ impl VideoLane {
             if let Some(most) = self.window.length_us {
                 self.tally.end_us = self.tally.end_us.min(most.max(micros(time + self.step, self.clock)));
             }
+            self.tally.read_us = self.tally.end_us;
             frame.set_pts(Some(if self.window.cut { time.max(0) } else { time }));
             self.filter(ctx, &frame, mux)?;
         }

@@ -23,6 +23,8 @@ pub mod options;
 pub mod plan;
 pub mod probe;
 pub mod pump;
+pub mod shaping;
+mod survey;
 pub mod units;
 pub mod warm;
 

@@ -1,5 +1,6 @@
 //! Options that several converters share.
 
+use super::shaping::Loudness;
 use super::units::{Bitrate, Time};
 use crate::convert::OutOfRange;
 use schemars::JsonSchema;
@@ -42,6 +43,8 @@ pub struct AudioOptions {
     pub channels: Option<u8>,
     /// Samples per second, 8000 to 192000; the nearest that the codec knows is taken. Default: the input's.
     pub sample_rate: Option<u32>,
+    /// How loud it becomes, measured over its whole length. Default: as it is.
+    pub loudness: Option<Loudness>,
 }
 
 /// The part to keep.
@@ -170,7 +173,8 @@ impl AudioOptions {
     pub fn validate(&self, at: &str) -> Result<(), OutOfRange> {
         OutOfRange::check(&format!("{at}channels"), self.channels, 1..=8)?;
         OutOfRange::check(&format!("{at}sample_rate"), self.sample_rate, 8000..=192_000)?;
-        OutOfRange::check(&format!("{at}bitrate"), self.bitrate.map(|b| b.0), 6_000..=3_000_000)
+        OutOfRange::check(&format!("{at}bitrate"), self.bitrate.map(|b| b.0), 6_000..=3_000_000)?;
+        self.loudness.map_or(Ok(()), |goal| goal.validate(&format!("{at}loudness.")))
     }
 }
 

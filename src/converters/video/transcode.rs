@@ -7,6 +7,7 @@ use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
+use crate::converters::av::shaping::Shaping;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::Packet;
@@ -70,8 +71,9 @@ impl Converter for Transcode {
         let at = Circumstances { source: &source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
         let mut streams = vec![at.video(&picture, &options.video)?];
         let (sounds, mut warnings) = sounds(&source, container, &options.audio);
+        let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
         for index in sounds {
-            streams.push(at.audio(&source.streams[index], &options.audio, None)?);
+            streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
         }
         let (others, left) = at.others();
         streams.extend(others);
@@ -82,6 +84,7 @@ impl Converter for Transcode {
             video: &options.video,
             audio: &options.audio,
             quality: None,
+            shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
             faststart: options.faststart.unwrap_or(true),
