@@ -1,10 +1,11 @@
 //! `audio.transcode`: the sound of a song or a film.
 
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::codecs::Depth;
 use crate::converters::av::containers::container;
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::open;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::{Loudness, Shaping, Silence};
 use crate::converters::av::units::{Bitrate, Time};
@@ -30,6 +31,8 @@ pub struct Options {
     pub channels: Option<u8>,
     /// Samples per second, 8000 to 192000; the nearest that the codec knows is taken. Default: the input's.
     pub sample_rate: Option<u32>,
+    /// Bits of a sample where the codec is lossless: 16, 24, or for wav and aiff 32, floating point. Default: the input's, at most 24.
+    pub bit_depth: Option<Depth>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
     /// Cuts the silence off at both ends. Default: it stays.
@@ -48,11 +51,22 @@ pub struct Options {
     pub faststart: Option<bool>,
     /// What happens to titles, artists and chapters. Default: keep.
     pub metadata: Metadata,
+    /// What the result says of itself, above what the input says. Default: nothing.
+    pub tags: Tags,
+    /// What happens to the picture of an album. Default: keep.
+    pub cover: Cover,
 }
 
 impl Options {
     fn sound(&self) -> AudioOptions {
-        AudioOptions { codec: self.codec, bitrate: self.bitrate, channels: self.channels, sample_rate: self.sample_rate, loudness: self.loudness }
+        AudioOptions {
+            codec: self.codec,
+            bitrate: self.bitrate,
+            channels: self.channels,
+            sample_rate: self.sample_rate,
+            bit_depth: self.bit_depth,
+            loudness: self.loudness,
+        }
     }
 
     fn shaping(&self) -> Shaping {
@@ -74,6 +88,7 @@ impl Validate for Options {
         }
         self.sound().validate("")?;
         self.shaping().validate()?;
+        self.tags.validate()?;
         self.trim.validate()
     }
 }
@@ -83,13 +98,16 @@ impl Converter for Transcode {
         id: "audio.transcode",
         family: Family::Audio,
         summary: "Converts, mixes and cuts sound, and takes it out of films.",
-        pairs: &[(
-            &[
-                "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka", "mp4", "mov", "mkv", "webm",
-                "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
-            ],
-            &["mp3", "m4a", "opus", "ogg", "flac", "wav"],
-        )],
+        pairs: &[
+            (
+                &[
+                    "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka", "mp4",
+                    "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
+                ],
+                &["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "ac3", "wma", "mka"],
+            ),
+            (&["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka"], &["webm"]),
+        ],
     };
     type Options = Options;
 
@@ -106,7 +124,8 @@ impl Converter for Transcode {
         let quality = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
         let shaping = options.shaping();
         let streams = vec![at.audio(&track, &sound, quality.or(shaping.wants_encoder()))?];
-        let (left, tracks) = (at.others().1, source.sounds().len());
+        let (left, tracks) = (at.others(options.cover).1, source.sounds().len());
+        let covers = at.covers(options.cover);
         let order = Order {
             container,
             streams,
@@ -116,6 +135,8 @@ impl Converter for Transcode {
             shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
+            tags: &options.tags,
+            covers,
             faststart: options.faststart.unwrap_or(true),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;

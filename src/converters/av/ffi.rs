@@ -9,7 +9,7 @@ pub use library::load;
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::filter::Graph;
 use ffmpeg_next::format::context::{Input, Output};
-use ffmpeg_next::{Dictionary, Error, Rational, codec, ffi, frame};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, ffi, frame};
 use libc::{c_char, c_int, c_void};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -238,6 +238,17 @@ pub fn chapters(input: &Input) -> Vec<Chapter> {
             Chapter { start_us: us((*chapter).start), end_us: us((*chapter).end), title: title.map(|t| t.1).unwrap_or_default() }
         })
         .collect()
+    }
+}
+
+/// The picture that stream `index` is, of a stream that is one picture beside the sound.
+pub fn attached_picture(input: &Input, index: usize) -> Option<Packet> {
+    let stream = input.stream(index)?;
+    // SAFETY: stream and packet live as long as `input`; the bytes are copied.
+    unsafe {
+        let picture = addr_of!((*stream.as_ptr()).attached_pic);
+        let (at, size) = ((*picture).data, (*picture).size);
+        (!at.is_null() && size > 0).then(|| Packet::copy(std::slice::from_raw_parts(at, size as usize)))
     }
 }
 

@@ -7,7 +7,7 @@ use super::lane_copy::CopyLane;
 use super::lane_video::{Look, VideoLane, check_gif};
 use super::mux::{Mux, tag};
 use super::open::Source;
-use super::options::{AudioOptions, Metadata, Trim, VideoCodec, VideoOptions};
+use super::options::{AudioOptions, Metadata, Tags, Trim, VideoCodec, VideoOptions};
 use super::plan::{Fate, Planned};
 use super::pump::Pump;
 use super::shaping::{Shaping, Take};
@@ -27,6 +27,10 @@ pub struct Order<'a> {
     pub shaping: &'a Shaping,
     pub trim: Trim,
     pub metadata: Metadata,
+    /// Said of the result beside, or instead of, what the source says.
+    pub tags: &'a Tags,
+    /// Pictures beside the sound.
+    pub covers: Vec<usize>,
     pub faststart: bool,
 }
 
@@ -100,7 +104,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
         };
         lanes[planned.index] = Some(lane);
     }
-    mux.describe(source, order.container.chapters, start_us, wanted_us);
+    for index in &order.covers {
+        mux.add_cover(source, &source.streams[*index]).map_err(|e| fault::encoding(ctx, e))?;
+    }
+    mux.describe(source, order.container.chapters, start_us, wanted_us, order.tags);
     mux.begin(ctx, order.faststart)?;
     if start_us > 0 {
         source.seek(start_us);

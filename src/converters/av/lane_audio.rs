@@ -1,5 +1,6 @@
 //! Sound: heard by an ear, encoded.
 
+use super::codecs::Depth;
 use super::ear::Ear;
 use super::encoding::Encoding;
 use super::fault;
@@ -29,6 +30,7 @@ pub struct Tone {
 
 impl Tone {
     pub fn plan(from: &Facts, codec: AudioCodec, options: &AudioOptions, quality: Option<u8>, least_rate: u32) -> Tone {
+        let depth = options.bit_depth.unwrap_or(Depth::of(from.bits));
         let channels = codec.channels(options.channels.map_or(from.channels, u32::from));
         let rate = codec.rate(options.sample_rate.unwrap_or(from.sample_rate.max(least_rate)));
         let own_quality = quality.filter(|_| options.bitrate.is_none() && matches!(codec, AudioCodec::Mp3 | AudioCodec::Vorbis | AudioCodec::Flac));
@@ -40,7 +42,7 @@ impl Tone {
             (None, Some(quality)) => Some((usual as f64 * (0.4 + 0.12 * f64::from(quality))) as u32),
             (None, None) => Some(usual),
         };
-        Tone { codec, rate, channels, samples: codec.samples(from.bits), encoder: codec.encoder(from.bits), bitrate, quality: own_quality }
+        Tone { codec, rate, channels, samples: codec.samples(depth), encoder: codec.encoder(depth), bitrate, quality: own_quality }
     }
 
     /// What the encoder takes; numbers and words of ours only.

@@ -1,5 +1,6 @@
 //! Options that several converters share.
 
+use super::codecs::Depth;
 use super::shaping::Loudness;
 use super::units::{Bitrate, Time};
 use crate::convert::OutOfRange;
@@ -43,8 +44,36 @@ pub struct AudioOptions {
     pub channels: Option<u8>,
     /// Samples per second, 8000 to 192000; the nearest that the codec knows is taken. Default: the input's.
     pub sample_rate: Option<u32>,
+    /// Bits of a sample where the codec is lossless: 16, 24, or for pcm 32, floating point. Default: the input's, at most 24.
+    pub bit_depth: Option<Depth>,
     /// How loud it becomes, measured over its whole length. Default: as it is.
     pub loudness: Option<Loudness>,
+}
+
+/// What a file says of its content, each up to 1000 characters without control characters.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tags {
+    /// Default: none.
+    pub title: Option<String>,
+    /// Default: none.
+    pub artist: Option<String>,
+    /// Default: none.
+    pub album: Option<String>,
+    /// Default: none.
+    pub album_artist: Option<String>,
+    /// Default: none.
+    pub composer: Option<String>,
+    /// Default: none.
+    pub genre: Option<String>,
+    /// A year, or a date as 2026-05-01. Default: none.
+    pub date: Option<String>,
+    /// Its number, as `3` or `3/12`. Default: none.
+    pub track: Option<String>,
+    /// Default: none.
+    pub comment: Option<String>,
+    /// Default: none.
+    pub copyright: Option<String>,
 }
 
 /// The part to keep.
@@ -87,7 +116,11 @@ pub enum AudioCodec {
     Flac,
     Alac,
     Ac3,
+    Wma,
     Pcm,
+    /// Made for aiff alone.
+    #[serde(skip)]
+    PcmBig,
     Copy,
     None,
 }
@@ -142,6 +175,16 @@ pub enum Metadata {
     Strip,
 }
 
+/// What happens to a picture beside the sound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cover {
+    /// It comes along where the container has room for it: mp3, m4a, flac, mp4, mov.
+    #[default]
+    Keep,
+    Strip,
+}
+
 /// The largest side of a film.
 pub const SIDE_MAX: u32 = 16_384;
 
@@ -175,6 +218,36 @@ impl AudioOptions {
         OutOfRange::check(&format!("{at}sample_rate"), self.sample_rate, 8000..=192_000)?;
         OutOfRange::check(&format!("{at}bitrate"), self.bitrate.map(|b| b.0), 6_000..=3_000_000)?;
         self.loudness.map_or(Ok(()), |goal| goal.validate(&format!("{at}loudness.")))
+    }
+}
+
+impl Tags {
+    /// The tags that are set, by FFmpeg's names.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("title", &self.title),
+            ("artist", &self.artist),
+            ("album", &self.album),
+            ("album_artist", &self.album_artist),
+            ("composer", &self.composer),
+            ("genre", &self.genre),
+            ("date", &self.date),
+            ("track", &self.track),
+            ("comment", &self.comment),
+            ("copyright", &self.copyright),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    pub fn validate(&self) -> Result<(), OutOfRange> {
+        let wrong = |text: &str| text.chars().count() > 1000 || text.chars().any(char::is_control);
+        match self.pairs().find(|(_, value)| wrong(value)) {
+            None => Ok(()),
+            Some((name, value)) => {
+                let shown: String = value.chars().take(40).collect();
+                Err(OutOfRange::new(&format!("tags.{name}"), format!("{shown:?}"), "up to 1000 characters, no control characters"))
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::converters::av::containers::{Container, container};
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::Shaping;
 use crate::failure::{Code, Failure};
@@ -32,12 +32,15 @@ pub struct Options {
     pub faststart: Option<bool>,
     /// What happens to titles, dates, places and chapters. Default: keep.
     pub metadata: Metadata,
+    /// What the result says of itself, above what the input says. Default: nothing.
+    pub tags: Tags,
 }
 
 impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         self.video.validate("video.")?;
         self.audio.validate("audio.")?;
+        self.tags.validate()?;
         self.trim.validate()
     }
 }
@@ -75,7 +78,8 @@ impl Converter for Transcode {
         for index in sounds {
             streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
         }
-        let (others, left) = at.others();
+        let covers = at.covers(Cover::Keep);
+        let (others, left) = at.others(Cover::Keep);
         streams.extend(others);
         warnings.extend(left);
         let order = Order {
@@ -87,6 +91,8 @@ impl Converter for Transcode {
             shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
+            tags: &options.tags,
+            covers,
             faststart: options.faststart.unwrap_or(true),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
