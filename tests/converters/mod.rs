@@ -5,4 +5,5 @@ mod audio;
 mod document;
 mod image;
 mod shaping;
+mod stream;
 mod video;

@@ -5,7 +5,7 @@ use crate::converters::av::codecs::Depth;
 use crate::converters::av::containers::container;
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::open;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::{Loudness, Shaping, Silence};
 use crate::converters::av::units::{Bitrate, Time};
@@ -129,7 +129,7 @@ impl Converter for Transcode {
         let order = Order {
             container,
             streams,
-            video: &VideoOptions::default(),
+            rungs: Vec::new(),
             audio: &sound,
             quality: options.quality,
             shaping: &shaping,
@@ -138,6 +138,7 @@ impl Converter for Transcode {
             tags: &options.tags,
             covers,
             faststart: options.faststart.unwrap_or(true),
+            settings: Vec::new(),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
         // What encoders put before and after, which not every container can say, and what containers round to.

@@ -1,7 +1,7 @@
 //! The encoders: their names, their settings, what they can take.
 
 use super::ffi;
-use super::options::{AudioCodec, Speed, VideoCodec, VideoOptions};
+use super::options::{AudioCodec, Profile, Speed, Tune, VideoCodec, VideoOptions};
 use ffmpeg_next::format::{Pixel, Sample, sample};
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, encoder, frame};
 use schemars::JsonSchema_repr;
@@ -19,6 +19,8 @@ impl VideoCodec {
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Theora => "libtheora",
+            VideoCodec::Prores => "prores_ks",
+            VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
             VideoCodec::Copy => "copy",
         }
@@ -35,6 +37,8 @@ impl VideoCodec {
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Theora => "theora",
+            VideoCodec::Prores => "prores",
+            VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
             VideoCodec::Copy => "copy",
         }
@@ -48,7 +52,7 @@ impl VideoCodec {
         }
     }
 
-    fn crf_default(self) -> u8 {
+    pub fn crf_default(self) -> u8 {
         match self {
             VideoCodec::H264 => 23,
             VideoCodec::Hevc => 28,
@@ -61,13 +65,35 @@ impl VideoCodec {
     }
 
     pub fn pixels(self) -> Pixel {
-        if self == VideoCodec::Gif { Pixel::PAL8 } else { Pixel::YUV420P }
+        match self {
+            VideoCodec::Gif => Pixel::PAL8,
+            VideoCodec::Prores => Pixel::YUV422P10LE,
+            _ => Pixel::YUV420P,
+        }
+    }
+
+    /// FFmpeg's name for them.
+    pub fn pixel_names(self) -> &'static str {
+        match self {
+            VideoCodec::Gif => "pal8",
+            VideoCodec::Prores => "yuv422p10le",
+            _ => "yuv420p",
+        }
     }
 
     /// Frame rates the codec's headers can hold; empty for any. Then frames are repeated and dropped to meet them.
     pub fn rates(self) -> &'static [(i32, i32)] {
         match self {
             VideoCodec::Mpeg2 => &[(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1)],
+            _ => &[],
+        }
+    }
+
+    /// What its encoder can be tuned for.
+    pub fn tunes(self) -> &'static [Tune] {
+        match self {
+            VideoCodec::H264 => &[Tune::Film, Tune::Animation, Tune::Grain, Tune::Stillimage, Tune::Fastdecode, Tune::Zerolatency],
+            VideoCodec::Hevc => &[Tune::Animation, Tune::Grain, Tune::Fastdecode, Tune::Zerolatency],
             _ => &[],
         }
     }
@@ -104,6 +130,13 @@ impl VideoCodec {
                 if by_quality {
                     put("crf", crf.to_string());
                 }
+                if let Some(profile) = options.profile.filter(|_| self == VideoCodec::H264) {
+                    put("profile", profile.name().into());
+                }
+                if let Some(tune) = options.tune {
+                    put("tune", tune.name().into());
+                }
+                put("forced-idr", "1".into());
                 if self == VideoCodec::Hevc {
                     put("x265-params", format!("pools={threads}:log-level=warning"));
                 }
@@ -146,6 +179,29 @@ impl VideoCodec {
             }
         }
         set
+    }
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Baseline => "baseline",
+            Profile::Main => "main",
+            Profile::High => "high",
+        }
+    }
+}
+
+impl Tune {
+    pub fn name(self) -> &'static str {
+        match self {
+            Tune::Film => "film",
+            Tune::Animation => "animation",
+            Tune::Grain => "grain",
+            Tune::Stillimage => "stillimage",
+            Tune::Fastdecode => "fastdecode",
+            Tune::Zerolatency => "zerolatency",
+        }
     }
 }
 

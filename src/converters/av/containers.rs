@@ -21,6 +21,8 @@ pub struct Container {
     /// Every frame lasts as long as every other.
     pub constant_rate: bool,
     pub chapters: bool,
+    /// Players choose among its streams by the bit rates it tells.
+    pub adaptive: bool,
     /// Has room for cover art.
     pub covers: bool,
     /// Cannot say how much silence an encoder puts in front: at this many samples a second nobody notices.
@@ -28,7 +30,7 @@ pub struct Container {
 }
 
 use AudioCodec::{Aac, Ac3, Alac, Flac, Mp2, Mp3, Opus, Pcm, PcmBig, Vorbis, Wma};
-use VideoCodec::{Av1, Gif, H264, Hevc, Mpeg2, Mpeg4, Theora, Vp8, Vp9};
+use VideoCodec::{Av1, Ffv1, Gif, H264, Hevc, Mpeg2, Mpeg4, Prores, Theora, Vp8, Vp9};
 
 const PLAIN: Container = Container {
     id: "",
@@ -42,6 +44,7 @@ const PLAIN: Container = Container {
     tracks: false,
     constant_rate: false,
     chapters: false,
+    adaptive: false,
     covers: false,
     least_rate: 0,
 };
@@ -67,7 +70,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "mpeg4", "prores", "mjpeg"],
         audio: &["aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"],
         subtitles: &["mov_text"],
-        encode_video: &[H264, Hevc, Mpeg4],
+        encode_video: &[H264, Hevc, Mpeg4, Prores],
         encode_audio: &[Aac, Mp3, Ac3, Alac, Pcm],
         turns: true,
         tracks: true,
@@ -81,7 +84,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "theora", "prores", "ffv1", "mjpeg"],
         audio: &["aac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "pcm_s16le", "pcm_s24le"],
         subtitles: &["subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle"],
-        encode_video: &[H264, Hevc, Av1, Vp9, Vp8, Mpeg4, Mpeg2, Theora],
+        encode_video: &[H264, Hevc, Av1, Vp9, Vp8, Mpeg4, Mpeg2, Theora, Prores, Ffv1],
         encode_audio: &[Aac, Mp3, Opus, Vorbis, Flac, Ac3, Alac, Mp2, Pcm],
         tracks: true,
         chapters: true,
@@ -161,6 +164,16 @@ pub static CONTAINERS: &[Container] = &[
         encode_video: &[Theora],
         encode_audio: &[Vorbis, Opus, Flac],
         constant_rate: true,
+        ..PLAIN
+    },
+    Container { id: "hls", muxer: "hls", encode_video: &[H264, Hevc], encode_audio: &[Aac], constant_rate: true, adaptive: true, ..PLAIN },
+    Container {
+        id: "dash",
+        muxer: "dash",
+        encode_video: &[H264, Hevc, Av1, Vp9],
+        encode_audio: &[Aac, Opus],
+        constant_rate: true,
+        adaptive: true,
         ..PLAIN
     },
     Container { id: "mp3", muxer: "mp3", audio: &["mp3"], encode_audio: &[Mp3], covers: true, ..PLAIN },

@@ -48,12 +48,7 @@ impl Ear {
         if self.done {
             return Ok(());
         }
-        self.tally.packets += 1;
-        match self.decoder.send_packet(packet) {
-            Ok(()) => {}
-            Err(Error::Other { errno: libc::ENOMEM }) => return Err(fault::decoding(ctx, Error::Other { errno: libc::ENOMEM }, None)),
-            Err(_) => self.tally.error(),
-        }
+        self.tally.sent(ctx, self.decoder.send_packet(packet))?;
         self.decoded(ctx, hear)
     }
 

@@ -47,6 +47,7 @@ pub struct Mux {
     /// The clock of each stream, once the header is written.
     clocks: Vec<Rational>,
     keep: bool,
+    adaptive: bool,
     /// Waiting for the header.
     covers: Vec<(usize, Packet)>,
 }
@@ -59,8 +60,8 @@ pub fn tag(container: &Container, codec: &str) -> u32 {
 impl Mux {
     pub fn create(ctx: &Ctx, container: &Container, path: &Path, metadata: Metadata) -> Result<Mux, Failure> {
         let path = path.to_str().ok_or_else(|| Failure::internal("the path of the result is not UTF-8"))?;
-        let output = format::output_as(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
-        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep, covers: Vec::new() })
+        let output = ffi::create_output(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
+        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep, adaptive: container.adaptive, covers: Vec::new() })
     }
 
     pub fn wants_global_header(&self) -> bool {
@@ -110,6 +111,13 @@ impl Mux {
         Ok(index)
     }
 
+    /// What a stream uses at most, in bits per second, where players choose by that.
+    pub fn announce(&mut self, stream: usize, bitrate: u32) {
+        if self.adaptive {
+            ffi::set_bit_rate(&mut self.output, stream, bitrate);
+        }
+    }
+
     /// Tags of the whole file, those given above those of the source, and its chapters, seen from `from_us` on.
     pub fn describe(&mut self, source: &Source, chapters: bool, from_us: i64, length_us: Option<i64>, given: &Tags) {
         let mut tags = if self.keep { self.tags(&ffi::tags(&source.input)) } else { Vec::new() };
@@ -128,8 +136,12 @@ impl Mux {
         }
     }
 
-    pub fn begin(&mut self, ctx: &Ctx, faststart: bool) -> Result<(), Failure> {
+    /// `settings` are the muxer's own; names, numbers and paths of ours only.
+    pub fn begin(&mut self, ctx: &Ctx, faststart: bool, settings: &[(&str, String)]) -> Result<(), Failure> {
         let mut options = Dictionary::new();
+        for (name, value) in settings {
+            options.set(name, value);
+        }
         let muxer = self.output.format().name().to_owned();
         if faststart && ["mp4", "mov", "ipod", "3gp"].contains(&muxer.as_str()) {
             options.set("movflags", "+faststart");

@@ -73,6 +73,9 @@ impl Circumstances<'_> {
             let range = codec.crf_range();
             return Err(wrong(format!("`video.crf`: {crf} is out of range; {} takes {} to {}.", codec.codec(), range.start(), range.end())));
         }
+        if let Some(wrong_tune) = options.tune.filter(|tune| !codec.tunes().contains(tune)) {
+            return Err(wrong(format!("`video.tune`: {} cannot be tuned for {}.", codec.codec(), wrong_tune.name())));
+        }
         let obstacle = self.video_obstacle(facts, options);
         self.settle(facts, obstacle, options.codec == Some(VideoCodec::Copy), || Ok(Fate::Video(codec)))
     }

@@ -63,11 +63,7 @@ impl Converter for Transcode {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open(ctx, input)?;
-        let Some(picture) = source.picture().cloned() else {
-            let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
-            let message = format!("There is {what} in this {} file.", input.format.name());
-            return Err(Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open"));
-        };
+        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
         let start_us = options.trim.start_us();
         let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, &mut source, picture.index, start_us)?;
         let copying = options.copy;
@@ -85,7 +81,7 @@ impl Converter for Transcode {
         let order = Order {
             container,
             streams,
-            video: &options.video,
+            rungs: vec![options.video.clone()],
             audio: &options.audio,
             quality: None,
             shaping: &shaping,
@@ -94,9 +90,11 @@ impl Converter for Transcode {
             tags: &options.tags,
             covers,
             faststart: options.faststart.unwrap_or(true),
+            settings: Vec::new(),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
-        let mut expect = Expect { width: made.size.map(|s| s.0), height: made.size.map(|s| s.1), ..Expect::default() };
+        let size = made.sizes.first();
+        let mut expect = Expect { width: size.map(|s| s.0), height: size.map(|s| s.1), ..Expect::default() };
         if output.format.family() == Family::Video {
             // Two frames of the picture, one of the sound, and what containers round to.
             let frame_ms = 1000.0 / made.rate.unwrap_or(25.0).max(1.0);
@@ -112,6 +110,13 @@ impl Converter for Transcode {
         produced.warnings.extend(warnings);
         Ok(produced)
     }
+}
+
+/// A file of this family that is no film.
+pub fn no_picture(source: &Source, input: &Input) -> Failure {
+    let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
+    let message = format!("There is {what} in this {} file.", input.format.name());
+    Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open")
 }
 
 /// The tracks of sound that are taken, and a word on those that are not.
