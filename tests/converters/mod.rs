@@ -4,6 +4,7 @@ mod archive;
 mod audio;
 mod document;
 mod image;
+mod look;
 mod shaping;
 mod stream;
 mod video;
