@@ -6,5 +6,6 @@ mod document;
 mod image;
 mod look;
 mod shaping;
+mod sheet;
 mod stream;
 mod video;
