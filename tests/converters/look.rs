@@ -144,3 +144,47 @@ fn encoders_are_tuned_and_bound() {
         assert_eq!((converter.check)(&options).expect_err("accepted").field, field, "{options}");
     }
 }
+
+#[test]
+fn a_film_fits_the_size_asked() {
+    let run = Run::new();
+    let film = run.folder.path().join("film.mp4");
+    let picture = "testsrc2=size=320x240:rate=25:duration=4,noise=alls=30:allf=t";
+    let sound = "anoisesrc=duration=4:sample_rate=44100";
+    tool(
+        "ffmpeg",
+        &[
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            picture,
+            "-f",
+            "lavfi",
+            "-i",
+            sound,
+            "-crf",
+            "18",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            &film.to_string_lossy(),
+        ],
+    );
+    for (to, codec, target) in [("mp4", "h264", 300_000u64), ("avi", "mpeg4", 750_000)] {
+        let options = json!({"target_size": target, "video": {"codec": codec, "preset": "ultrafast"}, "audio": {"bitrate": "96k"}});
+        let bytes = std::fs::metadata(run.file(&film, to, options).unwrap()).unwrap().len();
+        assert!(bytes <= target && bytes * 100 >= target * 60, "{to}: {bytes} of {target}");
+    }
+    // What is small enough already is copied.
+    run.file(&clip(), "mkv", json!({"target_size": "2MB"})).unwrap();
+    assert!(run.listener.log.lock().unwrap().last().is_some_and(|l| l.contains("copied")), "{:?}", run.listener.log.lock().unwrap().last());
+    fails(run.file(&film, "mp4", json!({"target_size": 20_000})), Code::LimitExceeded);
+    fails(run.file(&film, "gif", json!({"target_size": "1MB"})), Code::InvalidOption);
+    let (_, converter) = converters::by_id("video.transcode").unwrap();
+    for options in [json!({"target_size": 5}), json!({"target_size": "1MB", "video": {"crf": 20}})] {
+        assert_eq!((converter.check)(&options).expect_err("accepted").field, "target_size", "{options}");
+    }
+}

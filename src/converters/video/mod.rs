@@ -4,6 +4,7 @@ use super::av;
 use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
 
+mod fitting;
 mod ladder;
 mod master;
 mod package;

@@ -1,15 +1,17 @@
 //! `video.transcode`: one film in, one film out.
 
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use super::fitting::Fitting;
+use crate::convert::{Converter, Ctx, Expect, Input, Level, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::containers::{Container, container};
-use crate::converters::av::film::{self, Order};
+use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoCodec, VideoOptions};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::Shaping;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
+use crate::limits::Size;
 use ffmpeg_next::Packet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,9 @@ pub struct Options {
     pub video: VideoOptions,
     /// The sound.
     pub audio: AudioOptions,
+    /// The most bytes the result may have, as `8MB` or 8000000: the picture is encoded, up to four times, until it fits.
+    /// Instead of `video.crf` and `video.bitrate`. Default: none.
+    pub target_size: Option<Size>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
     /// Whether streams are kept as they are where that is possible. Default: auto.
@@ -41,6 +46,10 @@ impl Validate for Options {
         self.video.validate("video.")?;
         self.audio.validate("audio.")?;
         self.tags.validate()?;
+        OutOfRange::check("target_size", self.target_size.map(|size| size.0), 10_000..=1 << 40)?;
+        if self.target_size.is_some() && (self.video.crf.is_some() || self.video.bitrate.is_some()) {
+            return Err(OutOfRange::new("target_size", "with a crf or bitrate", "it alone"));
+        }
         self.trim.validate()
     }
 }
@@ -61,38 +70,29 @@ impl Converter for Transcode {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
-        let mut source = open::open(ctx, input)?;
-        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
-        let start_us = options.trim.start_us();
-        let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, &mut source, picture.index, start_us)?;
-        let copying = options.copy;
-        let at = Circumstances { source: &source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
-        let mut streams = vec![at.video(&picture, &options.video)?];
-        let (sounds, mut warnings) = sounds(&source, container, &options.audio);
-        let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
-        for index in sounds {
-            streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
+        let mut video = options.video.clone();
+        let (mut made, mut left);
+        match options.target_size {
+            None => (made, left) = film(ctx, &mut open::open(ctx, input)?, input, options, &video, output)?,
+            Some(target) => {
+                if output.format.id() == "gif" || matches!(video.codec, Some(VideoCodec::Prores | VideoCodec::Ffv1)) {
+                    let message = "`target_size`: gif, prores and ffv1 take the bytes that they need.";
+                    return Err(Failure::new(Code::InvalidOption, message).stage("open"));
+                }
+                let source = open::open(ctx, input)?;
+                let mut fitting = Fitting::new(target, length_us(&source, options), sound_rate(&source, options, output))?;
+                loop {
+                    video.bitrate = Some(fitting.bitrate());
+                    (made, left) = film(ctx, &mut source.again(ctx)?, input, options, &video, output)?;
+                    let bytes = std::fs::metadata(output.path()).map_err(|e| Failure::internal(e).stage("encode"))?.len();
+                    if fitting.fits(bytes)? {
+                        break;
+                    }
+                    ctx.log(Level::Info, format!("{bytes} bytes at {}; once more at {}", video.bitrate.map_or(0, |b| b.0), fitting.bitrate().0));
+                }
+            }
         }
-        let covers = at.covers(Cover::Keep);
-        let (others, left) = at.others(Cover::Keep);
-        streams.extend(others);
-        warnings.extend(left);
-        let order = Order {
-            container,
-            streams,
-            rungs: vec![options.video.clone()],
-            audio: &options.audio,
-            quality: None,
-            shaping: &shaping,
-            trim: options.trim,
-            metadata: options.metadata,
-            tags: &options.tags,
-            covers,
-            faststart: options.faststart.unwrap_or(true),
-            settings: Vec::new(),
-        };
-        let made = film::make(ctx, &mut source, &order, &output.path())?;
+        made.warnings.append(&mut left);
         let size = made.sizes.first();
         let mut expect = Expect { width: size.map(|s| s.0), height: size.map(|s| s.1), ..Expect::default() };
         if output.format.family() == Family::Video {
@@ -105,11 +105,69 @@ impl Converter for Transcode {
         if output.format.id() == "gif" && made.encoded > 1 {
             expect.frames = Some(made.encoded);
         }
-        let mut produced = Produced::single(output, expect);
-        produced.warnings = made.warnings;
-        produced.warnings.extend(warnings);
-        Ok(produced)
+        Ok(Produced { warnings: made.warnings, ..Produced::single(output, expect) })
     }
+}
+
+/// Makes the film once; also what is to be said of what was left out.
+fn film(
+    ctx: &Ctx,
+    source: &mut Source,
+    input: &Input,
+    options: &Options,
+    video: &VideoOptions,
+    output: &Output,
+) -> Result<(Made, Vec<String>), Failure> {
+    let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
+    let picture = source.picture().cloned().ok_or_else(|| no_picture(source, input))?;
+    let start_us = options.trim.start_us();
+    let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, source, picture.index, start_us)?;
+    let copying = options.copy;
+    let at = Circumstances { source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
+    let mut streams = vec![at.video(&picture, video)?];
+    let (sounds, mut warnings) = sounds(source, container, &options.audio);
+    let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
+    for index in sounds {
+        streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
+    }
+    let covers = at.covers(Cover::Keep);
+    let (others, left) = at.others(Cover::Keep);
+    streams.extend(others);
+    warnings.extend(left);
+    let order = Order {
+        container,
+        streams,
+        rungs: vec![video.clone()],
+        audio: &options.audio,
+        quality: None,
+        shaping: &shaping,
+        trim: options.trim,
+        metadata: options.metadata,
+        tags: &options.tags,
+        covers,
+        faststart: options.faststart.unwrap_or(true),
+        settings: Vec::new(),
+    };
+    Ok((film::make(ctx, source, &order, &output.path())?, warnings))
+}
+
+/// How long the result will be.
+fn length_us(source: &Source, options: &Options) -> Option<i64> {
+    let left = source.duration_us.map(|us| us - options.trim.start_us());
+    [left, options.trim.length_us()].into_iter().flatten().min()
+}
+
+/// About how many bits per second all tracks of sound will take.
+fn sound_rate(source: &Source, options: &Options, output: &Output) -> u64 {
+    let Some(container) = container(output.format) else { return 0 };
+    let (tracks, _) = sounds(source, container, &options.audio);
+    let codec = options.audio.codec.filter(|c| *c != AudioCodec::Copy).or(container.encode_audio.first().copied());
+    let one = |index: usize| {
+        let facts = &source.streams[index];
+        let usual = codec.map_or(0, |codec| codec.bitrate(facts.channels, facts.sample_rate));
+        options.audio.bitrate.map_or(u64::from(usual).max(facts.bit_rate.min(400_000)), |asked| u64::from(asked.0))
+    };
+    tracks.into_iter().map(one).sum()
 }
 
 /// A file of this family that is no film.
