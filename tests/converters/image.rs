@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A good picture of each input format; all but some show the same scene.
-fn good(format: &str) -> PathBuf {
+pub fn good(format: &str) -> PathBuf {
     fixture(match format {
         "jpeg" => "image/jpeg/good/photo.jpg",
         "png" => "image/png/good/scene.png",
@@ -27,12 +27,12 @@ fn good(format: &str) -> PathBuf {
     })
 }
 
-fn identify(file: &Path, format: &str) -> String {
+pub fn identify(file: &Path, format: &str) -> String {
     tool("/usr/bin/identify", &["-format", format, &format!("{}[0]", file.display())])
 }
 
 /// The colour of a pixel, as 8-bit RGBA, by another decoder than ours.
-fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
+pub fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
     let raw = std::process::Command::new("/usr/bin/convert")
         .args([&format!("{}[0]", file.display()), "-colorspace", "sRGB", "-crop", &format!("1x1+{x}+{y}"), "+repage", "-depth", "8", "rgba:-"])
         .output()
@@ -41,12 +41,12 @@ fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
     raw.into_iter().map(i32::from).collect()
 }
 
-fn near(found: &[i32], wanted: [i32; 3]) -> bool {
+pub fn near(found: &[i32], wanted: [i32; 3]) -> bool {
     found.iter().zip(wanted).all(|(f, w)| (f - w).abs() <= 48)
 }
 
 /// Red, lime, blue, yellow clockwise from the top left.
-fn assert_upright(file: &Path) {
+pub fn assert_upright(file: &Path) {
     let (w, h): (u32, u32) = (identify(file, "%w").parse().unwrap(), identify(file, "%h").parse().unwrap());
     let (dx, dy) = (w / 10, h / 10);
     for (x, y, colour) in [(dx, dy, [255, 0, 0]), (w - dx, dy, [0, 255, 0]), (w - dx, h - dy, [0, 0, 255]), (dx, h - dy, [255, 255, 0])] {

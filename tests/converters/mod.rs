@@ -4,4 +4,5 @@ mod archive;
 mod audio;
 mod document;
 mod image;
+mod image_options;
 mod video;

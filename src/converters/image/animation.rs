@@ -13,11 +13,21 @@ pub enum Writer {
     WebP(webp::Animation),
 }
 
+/// Whether the format can move.
+pub fn moves(to: Format) -> bool {
+    matches!(to.id(), "gif" | "webp")
+}
+
 impl Writer {
     /// `loops` is how often it plays; 0 for ever.
     pub fn new(ctx: &Ctx, to: Format, size: (u32, u32), loops: u32, options: &Options) -> Result<Writer, Failure> {
         if to.id() == "webp" {
-            return Ok(Writer::WebP(webp::Animation::new(size.0, size.1, loops, &encode::webp_settings(ctx, options))?));
+            return Ok(Writer::WebP(webp::Animation::new(
+                size.0,
+                size.1,
+                loops,
+                &encode::webp_settings(ctx, options, options.quality.unwrap_or(80)),
+            )?));
         }
         let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
             return Err(Failure::limit("GIF has room for at most 65535 pixels a side."));

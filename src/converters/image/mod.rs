@@ -5,19 +5,27 @@ use crate::format::Family;
 
 mod animation;
 mod colour;
+mod effects;
 mod encode;
 mod exif;
 mod geometry;
 mod heif;
 mod jpeg;
 mod limit;
+mod metadata;
 mod open;
 mod options;
 mod picture;
 mod probe;
+mod smart;
+mod still;
 mod svg;
+mod target;
+mod tiff;
 mod transcode;
+mod turns;
 mod webp;
+mod xmp;
 
 static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
 

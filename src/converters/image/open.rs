@@ -1,6 +1,7 @@
 //! Opening a picture: what its header says, judged against the limits before anything is decoded.
 
-use super::{heif, jpeg, limit, picture, svg};
+use super::picture::Picture;
+use super::{heif, jpeg, limit, svg, turns};
 use crate::convert::{Ctx, Input};
 use crate::failure::{Code, Failure};
 use image::metadata::Orientation;
@@ -19,17 +20,18 @@ pub struct Facts {
     pub plays: u32,
     pub pages: u64,
     pub exif: Option<Vec<u8>>,
+    pub xmp: Option<Vec<u8>>,
     pub icc: Option<Vec<u8>>,
 }
 
 impl Facts {
     fn plain(width: u32, height: u32) -> Facts {
-        Facts { width, height, orientation: Orientation::NoTransforms, alpha: false, frames: 1, plays: 1, pages: 1, exif: None, icc: None }
+        Facts { width, height, orientation: Orientation::NoTransforms, alpha: false, frames: 1, plays: 1, pages: 1, exif: None, xmp: None, icc: None }
     }
 
     /// Width and height as displayed.
     pub fn displayed(&self) -> (u32, u32) {
-        if picture::swaps_sides(self.orientation) { (self.height, self.width) } else { (self.width, self.height) }
+        if turns::swaps_sides(self.orientation) { (self.height, self.width) } else { (self.width, self.height) }
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Opened {
     pub bytes: Vec<u8>,
     pub codec: Codec,
     pub facts: Facts,
+    /// The frame that stands for the whole where it cannot move, from 0.
+    frame: usize,
     memory_max: u64,
 }
 
@@ -82,7 +86,7 @@ fn plain_format(input: &Input) -> Option<ImageFormat> {
     })
 }
 
-/// Opens a file; `page` selects one of a tiff's, from 1.
+/// Opens a file; `page` selects one of a tiff's pages or of an animation's frames, from 1.
 pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
     ctx.progress("open", 0, 0, "frames");
     let mut bytes =
@@ -97,12 +101,12 @@ pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
             let mut header = jpeg::header(&bytes).ok_or_else(|| damaged(input, "no frame header").stage("open"))?;
             let exif = header.exif.take();
             let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
-            let facts = Facts { orientation, exif, icc: header.icc.clone(), ..Facts::plain(header.width, header.height) };
+            let facts = Facts { orientation, exif, xmp: header.xmp.take(), icc: header.icc.clone(), ..Facts::plain(header.width, header.height) };
             (Codec::Jpeg(header), facts)
         }
         "heic" | "avif" => {
             let file = heif::File::open(&bytes).map_err(|e| e.stage("open"))?;
-            let facts = Facts { alpha: file.alpha, exif: file.exif(), icc: file.icc(), ..Facts::plain(file.width, file.height) };
+            let facts = Facts { alpha: file.alpha, exif: file.exif(), xmp: file.xmp(), icc: file.icc(), ..Facts::plain(file.width, file.height) };
             limit::check(ctx.limits, facts.width.into(), facts.height.into(), file.pictures())?;
             (Codec::Heif, facts)
         }
@@ -132,7 +136,12 @@ pub fn open(ctx: &Ctx, input: &Input, page: u32) -> Result<Opened, Failure> {
         return Err(damaged(input, "a picture without pixels").stage("open"));
     }
     limit::check(ctx.limits, facts.width.into(), facts.height.into(), facts.frames)?;
-    Ok(Opened { bytes, codec, facts, memory_max })
+    if facts.pages == 1 && u64::from(page) > facts.frames {
+        let words = format!("There is no frame {page}; the file has {}.", facts.frames);
+        return Err(Failure::new(Code::InvalidOption, words).stage("open"));
+    }
+    let frame = if facts.pages == 1 { page.saturating_sub(1) as usize } else { 0 };
+    Ok(Opened { bytes, codec, facts, frame, memory_max })
 }
 
 fn plain_facts(input: &Input, bytes: &[u8], format: ImageFormat, most: u64) -> Result<Facts, Failure> {
@@ -142,6 +151,7 @@ fn plain_facts(input: &Input, bytes: &[u8], format: ImageFormat, most: u64) -> R
         orientation: decoder.orientation().unwrap_or(Orientation::NoTransforms),
         alpha: decoder.color_type().has_alpha(),
         exif: decoder.exif_metadata().ok().flatten(),
+        xmp: decoder.xmp_metadata().ok().flatten(),
         icc: decoder.icc_profile().ok().flatten(),
         ..Facts::plain(width, height)
     })
@@ -158,7 +168,12 @@ fn decoder(bytes: &[u8], format: ImageFormat, most: u64) -> image::ImageResult<i
 
 impl Opened {
     /// Decodes the picture, or its first frame. Jpeg may come out smaller, but not below `at_least`.
-    pub fn decode(&self, input: &Input, at_least: (u32, u32), planes: bool) -> Result<jpeg::Decoded, Failure> {
+    pub fn decode(&self, input: &Input, at_least: (u32, u32), planes: bool) -> Result<Picture, Failure> {
+        if self.frame > 0 {
+            let cut = || damaged(input, "fewer frames than announced").stage("decode");
+            let frame = self.frames(input)?.nth(self.frame).ok_or_else(cut)?.map_err(|e| image_error(input, e).stage("decode"))?;
+            return Ok(Picture::Pixels(frame.into_buffer().into()));
+        }
         let image = match &self.codec {
             Codec::Jpeg(header) => return jpeg::decode(&self.bytes, header, at_least, planes),
             Codec::Heif => heif::File::open(&self.bytes)?.decode()?,
@@ -168,7 +183,7 @@ impl Opened {
                 .and_then(DynamicImage::from_decoder)
                 .map_err(|e| image_error(input, e).stage("decode"))?,
         };
-        Ok(jpeg::Decoded::Pixels(image))
+        Ok(Picture::Pixels(image))
     }
 
     /// The frames of an animation, each whole.

@@ -3,13 +3,14 @@
 use super::encode::{self, ICON_SIDE_MAX};
 use super::geometry::{self, Plan};
 use super::open::{self, Codec, Opened};
-use super::options::{Frames, Options, Profile};
-use super::picture::{self, Turns};
-use super::{colour, exif, heif, jpeg, limit, webp};
+use super::options::{Frames, Options};
+use super::picture::Picture;
+use super::still::{Rendition, Still};
+use super::{animation, limit};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::Failure;
-use crate::format::Family;
-use image::DynamicImage;
+use crate::format::{Family, Format};
+use std::borrow::Cow;
 
 pub struct Transcode;
 
@@ -51,118 +52,54 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn run(&mut self) -> Result<(Vec<u8>, Expect), Failure> {
-        let facts = &self.opened.facts;
-        let turns = Turns::new(facts.orientation, self.options);
-        let (stored, frames) = ((facts.width, facts.height), facts.frames);
-        let shown = if turns.transpose() { (stored.1, stored.0) } else { stored };
-        let drawing = matches!(self.opened.codec, Codec::Svg(_));
-        let plan = self.fitted(shown, drawing);
-        for size in [plan.scaled, plan.canvas] {
-            limit::check(self.ctx.limits, size.0.into(), size.1.into(), 1)?;
-        }
-        let lying = if turns.transpose() { plan.transposed() } else { plan };
-        let moves = matches!(self.output.format.id(), "gif" | "webp") && frames > 1 && self.options.frames == Frames::All;
+        let (ctx, options, to) = (self.ctx, self.options, self.output.format);
+        let (frames, pages) = (self.opened.facts.frames, self.opened.facts.pages);
+        let still = Still::new(ctx, options, &self.opened.facts);
+        let plan = self.fitted(to, still.shown())?;
+        let mut rendition = still.rendition(to, plan);
+        let whole = options.frames == Frames::All && options.page.is_none();
         let mut expect = Expect { width: Some(plan.canvas.0), height: Some(plan.canvas.1), frames: None, ..Expect::default() };
-        if moves {
+        if animation::moves(to) && frames > 1 && whole {
             expect.frames = Some(frames);
             // Encoders may join frames that do not differ.
             expect.frames_tolerance = frames - 1;
-            return Ok((self.animation(lying, plan, &turns)?, expect));
+            return Ok((self.animation(&still, rendition)?, expect));
         }
-        if frames > 1 && self.options.frames == Frames::All {
-            self.warnings.push(format!("Only the first of {} frames was taken: {} does not move.", frames, self.output.format.name()));
-        }
-        Ok((self.still(stored, lying, plan, &turns)?, expect))
-    }
-
-    fn fitted(&mut self, shown: (u32, u32), drawing: bool) -> Plan {
-        let plan = geometry::plan(shown.0, shown.1, self.options, self.options.enlarge || drawing);
-        let longest = plan.canvas.0.max(plan.canvas.1);
-        if self.output.format.id() != "ico" || longest <= ICON_SIDE_MAX {
-            return plan;
-        }
-        self.warnings.push(format!("Scaled down to {ICON_SIDE_MAX} pixels, the most an icon has room for."));
-        let smaller = |length: u32| (u64::from(length) * u64::from(ICON_SIDE_MAX) / u64::from(longest)).max(1) as u32;
-        let shrink = |size: (u32, u32)| (smaller(size.0), smaller(size.1));
-        Plan { crop: plan.crop, scaled: shrink(plan.scaled), canvas: shrink(plan.canvas) }
-    }
-
-    /// The size a decoder must give at least so that the middle can still be scaled down to the plan.
-    fn wanted(stored: (u32, u32), lying: Plan) -> (u32, u32) {
-        let side = |stored: u32, crop: f64, scaled: u32| (f64::from(stored) / crop * f64::from(scaled)).ceil() as u32;
-        (side(stored.0, lying.crop.0, lying.scaled.0), side(stored.1, lying.crop.1, lying.scaled.1))
-    }
-
-    fn still(&mut self, stored: (u32, u32), lying: Plan, plan: Plan, turns: &Turns) -> Result<Vec<u8>, Failure> {
-        let to = self.output.format;
-        let exif = self.opened.facts.exif.as_deref().and_then(|raw| exif::travelling(raw, self.options.strip));
-        let profile = colour::foreign(self.opened.facts.icc.as_deref());
-        let keep_profile = self.options.profile == Profile::Keep && matches!(to.id(), "jpeg" | "png" | "webp");
-        let icc = self.opened.facts.icc.clone().filter(|_| keep_profile && profile.is_some());
-        let planar = !plan.has_borders() && (profile.is_none() || keep_profile);
-        let planes = planar && (to.id() == "jpeg" || to.id() == "avif" || (to.id() == "webp" && !self.options.lossless));
-
-        self.ctx.progress("decode", 0, 1, "frames");
-        let decoded = self.opened.decode(self.input, Self::wanted(stored, lying), planes)?;
-        self.opened.bytes = Vec::new();
-        self.ctx.check()?;
-        let file = match decoded {
-            jpeg::Decoded::Planes(planes) => {
-                let settings = encode::jpeg_settings(self.options);
-                let shaped = planes.shaped(stored, lying, turns, to.id() == "jpeg" && settings.full_chroma)?;
-                self.ctx.check()?;
-                self.ctx.progress("encode", 0, 1, "frames");
-                match to.id() {
-                    "jpeg" => jpeg::encode_planes(shaped, &settings)?,
-                    "webp" => webp::encode_planes(shaped, &encode::webp_settings(self.ctx, self.options))?,
-                    _ => {
-                        let settings = encode::avif_settings(self.ctx, self.options);
-                        return heif::encode(heif::Source::Planes(shaped), &settings, exif.as_deref());
-                    }
-                }
+        for (count, kind, verb) in [(frames, "frames", "does not move"), (pages, "pages", "has one page")] {
+            if count > 1 && whole {
+                self.warnings.push(format!("Only the first of {count} {kind} was taken: {} {verb}.", to.name()));
             }
-            jpeg::Decoded::Pixels(image) => {
-                let share = (lying.crop.0 / f64::from(stored.0), lying.crop.1 / f64::from(stored.1));
-                let crop = (share.0 * f64::from(image.width()), share.1 * f64::from(image.height()));
-                let mut image = picture::resize(image, crop, lying.scaled)?;
-                if let Some(profile) = profile.as_ref().filter(|_| !keep_profile) {
-                    image = colour::to_srgb(image, profile)?;
-                }
-                turns.apply(&mut image);
-                let image = self.finished(image, plan)?;
-                self.ctx.check()?;
-                self.ctx.progress("encode", 0, 1, "frames");
-                if to.id() == "avif" {
-                    let settings = encode::avif_settings(self.ctx, self.options);
-                    return heif::encode(heif::Source::Pixels(image), &settings, exif.as_deref());
-                }
-                encode::still(self.ctx, image, to, self.options)?
-            }
-        };
-        let wanted_metadata = exif.is_some();
-        let (file, attached) = encode::attach(file, to, exif, icc)?;
-        if wanted_metadata && !attached {
+        }
+        if still.loses_metadata(to) {
             self.warnings.push(format!("The metadata was left out: {} has no place for it.", to.name()));
         }
-        Ok(file)
+        ctx.progress("decode", 0, 1, "frames");
+        let decoded = self.opened.decode(self.input, still.wanted(&rendition), still.takes_planes(&rendition))?;
+        self.opened.bytes = Vec::new();
+        ctx.check()?;
+        still.aim(&decoded, &mut rendition)?;
+        ctx.progress("encode", 0, 1, "frames");
+        Ok((still.file(Cow::Owned(decoded), &rendition)?, expect))
     }
 
-    /// Borders and background.
-    fn finished(&self, image: DynamicImage, plan: Plan) -> Result<DynamicImage, Failure> {
-        let keeps_alpha = encode::keeps_alpha(self.output.format);
-        let background = self.options.background.map(|colour| colour.0);
-        let fill = background.unwrap_or(if keeps_alpha { [255, 255, 255, 0] } else { [255; 4] });
-        let mut image = if plan.has_borders() { picture::pad(image, plan.canvas, fill)? } else { image };
-        if background.is_some() || !keeps_alpha {
-            let fill = if keeps_alpha || fill[3] == 255 { fill } else { [255; 4] };
-            image = picture::flatten(image, fill);
+    /// The plan for a picture as it is shown, within what the limits and the format allow.
+    fn fitted(&mut self, to: Format, shown: (u32, u32)) -> Result<Plan, Failure> {
+        let drawing = matches!(self.opened.codec, Codec::Svg(_));
+        let mut plan = geometry::plan(shown.0, shown.1, self.options, self.options.enlarge || drawing)?;
+        let longest = plan.canvas.0.max(plan.canvas.1);
+        if to.id() == "ico" && longest > ICON_SIDE_MAX {
+            self.warnings.push(format!("Scaled down to {ICON_SIDE_MAX} pixels, the most an icon has room for."));
+            plan = plan.shrunk(ICON_SIDE_MAX, longest);
         }
-        Ok(image)
+        for size in [plan.cut.scaled, plan.canvas] {
+            limit::check(self.ctx.limits, size.0.into(), size.1.into(), 1)?;
+        }
+        Ok(plan)
     }
 
-    fn animation(&self, lying: Plan, plan: Plan, turns: &Turns) -> Result<Vec<u8>, Failure> {
+    fn animation(&self, still: &Still, mut rendition: Rendition) -> Result<Vec<u8>, Failure> {
         let (frames, total, loops) = (self.opened.frames(self.input)?, self.opened.facts.frames, self.opened.facts.plays);
-        let mut writer = super::animation::Writer::new(self.ctx, self.output.format, plan.canvas, loops, self.options)?;
+        let mut writer = animation::Writer::new(self.ctx, rendition.to, rendition.plan.canvas, loops, self.options)?;
         for (n, frame) in frames.enumerate() {
             self.ctx.check()?;
             self.ctx.progress("encode", n as u64, total, "frames");
@@ -170,9 +107,14 @@ impl Work<'_> {
             let frame = frame.map_err(|e| Failure { message: format!("Frame {} is damaged or cut off.", n + 1), ..cut().detail(e) })?;
             let (numerator, denominator) = frame.delay().numer_denom_ms();
             let delay_ms = numerator / denominator.max(1);
-            let mut image = picture::resize(DynamicImage::from(frame.into_buffer()), lying.crop, lying.scaled)?;
-            turns.apply(&mut image);
-            writer.add(self.finished(image, plan)?, delay_ms)?;
+            let picture = Picture::Pixels(frame.into_buffer().into());
+            if n == 0 {
+                // One place for all of them, or it would tremble.
+                still.aim(&picture, &mut rendition)?;
+            }
+            if let Picture::Pixels(image) = still.shaped(Cow::Owned(picture), &rendition)? {
+                writer.add(image, delay_ms)?;
+            }
         }
         writer.finish()
     }
