@@ -4,5 +4,7 @@ mod archive;
 mod audio;
 mod document;
 mod image;
+mod image_formats;
 mod image_options;
+mod image_sets;
 mod video;

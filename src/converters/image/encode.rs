@@ -3,11 +3,11 @@
 use super::metadata::Metadata;
 use super::options::{Chroma, Options};
 use super::picture::Picture;
-use super::{heif, jpeg, target, tiff, webp};
+use super::{apng, heif, jpeg, jxl, pdf, target, tiff, webp};
 use crate::convert::Ctx;
 use crate::failure::{Code, Failure};
 use crate::format::Format;
-use image::codecs::{bmp::BmpEncoder, gif::GifEncoder, ico::IcoEncoder, png, pnm::PnmEncoder, qoi::QoiEncoder, tga::TgaEncoder};
+use image::codecs::{bmp::BmpEncoder, gif::GifEncoder, ico::IcoEncoder, ico::IcoFrame, png, pnm::PnmEncoder, qoi::QoiEncoder, tga::TgaEncoder};
 use image::{DynamicImage, ImageResult};
 use std::borrow::Cow;
 use turbojpeg::Subsamp;
@@ -19,19 +19,19 @@ const QUALITY_BEST: u8 = 95;
 
 /// Whether the format has room for transparency as we write it.
 pub fn keeps_alpha(to: Format) -> bool {
-    !matches!(to.id(), "jpeg" | "bmp" | "pnm")
+    !matches!(to.id(), "jpeg" | "bmp" | "pnm" | "pdf")
 }
 
 /// Whether the format has room for a colour profile as we write it.
 pub fn keeps_profile(to: Format) -> bool {
-    matches!(to.id(), "jpeg" | "png" | "webp" | "avif" | "tiff")
+    matches!(to.id(), "jpeg" | "png" | "webp" | "avif" | "jxl" | "tiff")
 }
 
 /// Whether the format is made of planes with these options, and whether it is with a foreign profile too.
 pub fn takes_planes(to: Format, options: &Options, foreign: bool) -> bool {
     match to.id() {
         "jpeg" => true,
-        "webp" => !options.lossless,
+        "webp" | "pdf" => !options.lossless,
         "avif" => !foreign && depth(to, options).is_none_or(|bits| bits == 8),
         _ => false,
     }
@@ -76,8 +76,9 @@ pub fn webp_settings(ctx: &Ctx, options: &Options, quality: u8) -> webp::Setting
 pub fn default_quality(to: Format) -> Option<u8> {
     match to.id() {
         "jpeg" => Some(82),
-        "webp" => Some(80),
+        "webp" | "jxl" => Some(80),
         "avif" => Some(60),
+        "pdf" => Some(85),
         _ => None,
     }
 }
@@ -92,7 +93,7 @@ pub fn check_options(to: Format, options: &Options) -> Result<(), Failure> {
         return refuse("lossless", "Choose webp or png to keep every pixel, or quality 100.");
     }
     if options.target_bytes.is_some() && (default_quality(to).is_none() || options.lossless) {
-        return refuse("target_bytes", "Only lossy formats can be made to fit: jpeg, webp, avif.");
+        return refuse("target_bytes", "Only lossy pictures can be made to fit: jpeg, webp, avif, jxl, pdf.");
     }
     let chroma = match to.id() {
         "jpeg" => true,
@@ -104,13 +105,13 @@ pub fn check_options(to: Format, options: &Options) -> Result<(), Failure> {
         return refuse("chroma", "jpeg has 4:2:0, 4:2:2 and 4:4:4, avif 4:2:0 and 4:4:4, others leave no choice.");
     }
     let depths: &[u8] = match to.id() {
-        "png" | "tiff" | "pnm" => &[8, 16],
+        "png" | "tiff" | "pnm" | "jxl" => &[8, 16],
         // Debian's library aborts at 10.
         "avif" => &[8, 12],
         _ => &[8],
     };
     if options.bit_depth.is_some_and(|bits| !depths.contains(&bits)) {
-        return refuse("bit_depth", "png, tiff and pnm have 8 or 16 bits, avif 8 or 12, all others 8.");
+        return refuse("bit_depth", "png, tiff, pnm and jxl have 8 or 16 bits, avif 8 or 12, all others 8.");
     }
     Ok(())
 }
@@ -126,6 +127,31 @@ pub fn file(ctx: &Ctx, picture: &Picture, to: Format, options: &Options, metadat
     }
 }
 
+/// Encodes the pages of a document, each when its turn comes.
+pub fn pages(to: Format, options: &Options, metadata: &Metadata, pages: impl Iterator<Item = Result<Picture, Failure>>) -> Result<Vec<u8>, Failure> {
+    if to.id() == "pdf" {
+        let settings = jpeg_settings(options, to, options.quality.or(default_quality(to)).unwrap_or(QUALITY_BEST));
+        return pdf::document(pages.map(|page| pdf::Page::new(&page?, &settings, options.lossless)));
+    }
+    let pixels = |picture| match picture {
+        Picture::Pixels(image) => Ok(Cow::Owned(image)),
+        Picture::Planes(_) => Err(Failure::internal("planes for a format of pixels")),
+    };
+    tiff::encode(pages.map(|page| page.and_then(pixels)), options.effort(), metadata)
+}
+
+/// An icon of these pictures.
+pub fn icon(pictures: &[DynamicImage]) -> Result<Vec<u8>, Failure> {
+    let frames: Vec<IcoFrame> = pictures
+        .iter()
+        .map(|p| IcoFrame::as_png(&p.to_rgba8(), p.width(), p.height(), image::ExtendedColorType::Rgba8))
+        .collect::<ImageResult<_>>()
+        .map_err(Failure::internal)?;
+    let mut out = Vec::new();
+    IcoEncoder::new(&mut out).encode_images(&frames).map_err(Failure::internal)?;
+    Ok(out)
+}
+
 fn once(ctx: &Ctx, picture: &Picture, to: Format, options: &Options, quality: u8, metadata: &Metadata) -> Result<Vec<u8>, Failure> {
     let file = match (to.id(), picture) {
         ("jpeg", Picture::Planes(planes)) => jpeg::encode_planes(planes, &jpeg_settings(options, to, quality))?,
@@ -137,8 +163,18 @@ fn once(ctx: &Ctx, picture: &Picture, to: Format, options: &Options, quality: u8
             let settings = heif::Settings { quality, effort: options.effort(), threads: ctx.threads, chroma, depth };
             heif::encode(picture, &settings, metadata)?
         }
+        ("pdf", picture) => pdf::document(std::iter::once(pdf::Page::new(picture, &jpeg_settings(options, to, quality), options.lossless)))?,
         (_, Picture::Planes(_)) => return Err(Failure::internal("planes for a format of pixels")),
+        ("jxl", Picture::Pixels(image)) => {
+            let settings = jxl::Settings { quality, lossless: options.lossless, effort: options.effort() };
+            jxl::encode(image, &settings, metadata)?
+        }
         ("tiff", Picture::Pixels(image)) => tiff::encode(std::iter::once(Ok(Cow::Borrowed(image))), options.effort(), metadata)?,
+        ("apng", Picture::Pixels(image)) => {
+            let mut animation = apng::Animation::new((image.width(), image.height()), 1, 1, options.effort())?;
+            animation.add(image, 0)?;
+            animation.finish()?
+        }
         (_, Picture::Pixels(image)) => {
             let mut out = Vec::new();
             plain(&mut out, image, to, options).map_err(Failure::internal)?;

@@ -22,6 +22,8 @@ pub struct Header {
     pub icc: Option<Vec<u8>>,
     /// Adobe's writers store ink inverted.
     pub adobe: bool,
+    /// Coded without loss, as only raw files are.
+    pub lossless: bool,
 }
 
 /// Walks the markers up to the first scan (ITU T.81, annex B).
@@ -49,6 +51,7 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
         at += length;
         match marker {
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && found.width == 0 => {
+                found.lossless = matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf);
                 found.height = u32::from(u16::from_be_bytes([*segment.get(1)?, *segment.get(2)?]));
                 found.width = u32::from(u16::from_be_bytes([*segment.get(3)?, *segment.get(4)?]));
             }

@@ -1,9 +1,11 @@
 //! What a client may ask of a picture.
 
 mod file;
+mod several;
 mod shape;
 
-pub use file::{Chroma, Frames, Profile, Strip};
+pub use file::{Chroma, Profile, Strip};
+pub use several::{Also, Frames};
 pub use shape::{Crop, Fit, Flip, Gravity};
 
 use crate::convert::{OutOfRange, Validate};
@@ -71,6 +73,15 @@ pub struct Options {
     pub frames: Frames,
     /// The page of a tiff or frame of an animation to take, from 1. Default: all where the result has room for them, else the first.
     pub page: Option<u32>,
+    /// A set for pages that choose by width: a file of each of these widths, 1 to 32768, at most 32 of them, from one decode. None
+    /// is enlarged; the picture's own width takes the place of larger ones. Default: none.
+    pub widths: Vec<u32>,
+    /// Further formats of every file of the result: `avif`, `webp`, `jpeg`, `png`, `jxl`. Default: none.
+    pub also: Vec<Also>,
+    /// Adds a json file that names every file of a set and has a `srcset` for each format. Default: false.
+    pub manifest: bool,
+    /// Sides of the pictures in an icon, 1 to 256, at most 16 of them. Default: one, of the size that follows from the rest.
+    pub sizes: Vec<u32>,
 }
 
 impl Default for Options {
@@ -101,9 +112,18 @@ impl Default for Options {
             strip: Strip::default(),
             frames: Frames::default(),
             page: None,
+            widths: Vec::new(),
+            also: Vec::new(),
+            manifest: false,
+            sizes: Vec::new(),
         }
     }
 }
+
+/// A set of more files than this is no set.
+const SET_MAX: usize = 32;
+const ICONS_MAX: usize = 16;
+const ICON_SIDE_MAX: u32 = 256;
 
 /// The largest side of a result.
 pub const SIDE_MAX: u32 = 32_768;
@@ -128,6 +148,7 @@ impl Validate for Options {
         if self.target_bytes.is_some_and(|most| most.0 == 0) {
             return Err(OutOfRange::new("target_bytes", 0, "a size: 512KiB, 200MB, or a number of bytes"));
         }
+        self.check_set()?;
         if matches!(self.fit, Fit::Cover | Fit::Contain) && (self.width.is_some() != self.height.is_some()) {
             return Err(OutOfRange::new("fit", "cover or contain", "both width and height with it"));
         }
@@ -136,6 +157,26 @@ impl Validate for Options {
 }
 
 impl Options {
+    fn check_set(&self) -> Result<(), OutOfRange> {
+        let each = |name: &str, values: &[u32], most: usize, largest: u32| {
+            if values.len() > most {
+                return Err(OutOfRange::new(name, format!("{} of them", values.len()), format!("at most {most}")));
+            }
+            values.iter().enumerate().try_for_each(|(n, value)| OutOfRange::check(&format!("{name}.{n}"), Some(*value), 1..=largest))
+        };
+        each("widths", &self.widths, SET_MAX, SIDE_MAX)?;
+        each("sizes", &self.sizes, ICONS_MAX, ICON_SIDE_MAX)?;
+        if !self.widths.is_empty() && (self.width.is_some() || self.height.is_some()) {
+            return Err(OutOfRange::new("widths", "with a width or height", "either one size or a set of widths"));
+        }
+        Ok(())
+    }
+
+    /// Whether the result is a set of files.
+    pub fn is_set(&self) -> bool {
+        !self.widths.is_empty() || !self.also.is_empty() || self.manifest
+    }
+
     pub fn effort(&self) -> u8 {
         self.effort.unwrap_or(5)
     }

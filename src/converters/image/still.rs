@@ -74,8 +74,8 @@ impl<'a> Still<'a> {
         !rendition.plan.has_borders() && !converted && encode::takes_planes(rendition.to, self.options, foreign)
     }
 
-    /// What metadata goes into a file of this format; says when there is no place for it.
-    fn metadata(&self, to: Format) -> Metadata {
+    /// What metadata goes into a file of this format.
+    pub fn metadata(&self, to: Format) -> Metadata {
         let icc = self.icc.clone().filter(|_| self.profile.is_some() && self.keeps_profile(to));
         Metadata { icc, ..self.metadata.clone() }
     }

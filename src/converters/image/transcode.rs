@@ -1,16 +1,14 @@
-//! `image.transcode`: one picture in, one picture out.
+//! `image.transcode`: one picture in; one out, or a set of them.
 
 use super::encode::{self, ICON_SIDE_MAX};
 use super::geometry::{self, Plan};
 use super::open::{self, Codec, Opened};
 use super::options::{Frames, Options};
-use super::picture::Picture;
-use super::still::{Rendition, Still};
-use super::{animation, limit};
+use super::still::Still;
+use super::{animation, limit, sequence, set};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::Failure;
 use crate::format::{Family, Format};
-use std::borrow::Cow;
 
 pub struct Transcode;
 
@@ -19,18 +17,20 @@ impl Converter for Transcode {
         id: "image.transcode",
         family: Family::Image,
         summary: "Converts, scales, crops and turns pictures and animations.",
-        pairs: &[(
-            &["jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "svg", "ico", "qoi", "pnm", "tga"],
-            &["jpeg", "png", "webp", "gif", "avif", "tiff", "bmp", "ico", "qoi", "pnm", "tga"],
-        )],
+        pairs: &[(super::READS, &["jpeg", "png", "webp", "gif", "apng", "avif", "jxl", "tiff", "bmp", "ico", "qoi", "pnm", "tga", "pdf"])],
     };
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        encode::check_options(output.format, options)?;
+        for to in set::formats(output.format, options) {
+            encode::check_options(to, options)?;
+        }
         let opened = open::open(ctx, input, options.page.unwrap_or(1))?;
         ctx.check()?;
         let mut work = Work { ctx, input, options, output, opened, warnings: Vec::new() };
+        if options.is_set() {
+            return set::make(&mut work);
+        }
         let (bytes, expect) = work.run()?;
         ctx.check()?;
         std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
@@ -41,51 +41,51 @@ impl Converter for Transcode {
     }
 }
 
-struct Work<'a> {
-    ctx: &'a Ctx<'a>,
-    input: &'a Input,
-    options: &'a Options,
-    output: &'a Output,
-    opened: Opened,
-    warnings: Vec<String>,
+/// What a conversion has at hand.
+pub struct Work<'a> {
+    pub ctx: &'a Ctx<'a>,
+    pub input: &'a Input,
+    pub options: &'a Options,
+    pub output: &'a Output,
+    pub opened: Opened,
+    pub warnings: Vec<String>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     fn run(&mut self) -> Result<(Vec<u8>, Expect), Failure> {
-        let (ctx, options, to) = (self.ctx, self.options, self.output.format);
-        let (frames, pages) = (self.opened.facts.frames, self.opened.facts.pages);
-        let still = Still::new(ctx, options, &self.opened.facts);
-        let plan = self.fitted(to, still.shown())?;
-        let mut rendition = still.rendition(to, plan);
-        let whole = options.frames == Frames::All && options.page.is_none();
-        let mut expect = Expect { width: Some(plan.canvas.0), height: Some(plan.canvas.1), frames: None, ..Expect::default() };
-        if animation::moves(to) && frames > 1 && whole {
-            expect.frames = Some(frames);
-            // Encoders may join frames that do not differ.
-            expect.frames_tolerance = frames - 1;
-            return Ok((self.animation(&still, rendition)?, expect));
+        let to = self.output.format;
+        let facts = &self.opened.facts;
+        if animation::moves(to) && facts.frames > 1 && self.takes_all() {
+            return sequence::frames(self);
         }
-        for (count, kind, verb) in [(frames, "frames", "does not move"), (pages, "pages", "has one page")] {
-            if count > 1 && whole {
-                self.warnings.push(format!("Only the first of {count} {kind} was taken: {} {verb}.", to.name()));
-            }
+        if sequence::has_pages(to) && facts.pages > 1 && self.takes_all() {
+            return sequence::pages(self);
         }
-        if still.loses_metadata(to) {
-            self.warnings.push(format!("The metadata was left out: {} has no place for it.", to.name()));
+        if to.id() == "ico" && !self.options.sizes.is_empty() {
+            return sequence::icon(self);
         }
-        ctx.progress("decode", 0, 1, "frames");
-        let decoded = self.opened.decode(self.input, still.wanted(&rendition), still.takes_planes(&rendition))?;
-        self.opened.bytes = Vec::new();
-        ctx.check()?;
-        still.aim(&decoded, &mut rendition)?;
-        ctx.progress("encode", 0, 1, "frames");
-        Ok((still.file(Cow::Owned(decoded), &rendition)?, expect))
+        let still = self.still();
+        sequence::single(self, &still)
+    }
+
+    pub fn still(&self) -> Still<'a> {
+        Still::new(self.ctx, self.options, &self.opened.facts)
+    }
+
+    /// Whether every frame and page is wanted, as far as the result has room for them.
+    pub fn takes_all(&self) -> bool {
+        self.options.frames == Frames::All && self.options.page.is_none()
+    }
+
+    /// Whether there are frames or pages that were not chosen from.
+    pub fn has_more(&self) -> bool {
+        self.takes_all() && (self.opened.facts.frames > 1 || self.opened.facts.pages > 1)
     }
 
     /// The plan for a picture as it is shown, within what the limits and the format allow.
-    fn fitted(&mut self, to: Format, shown: (u32, u32)) -> Result<Plan, Failure> {
+    pub fn fitted(&mut self, to: Format, shown: (u32, u32), options: &Options) -> Result<Plan, Failure> {
         let drawing = matches!(self.opened.codec, Codec::Svg(_));
-        let mut plan = geometry::plan(shown.0, shown.1, self.options, self.options.enlarge || drawing)?;
+        let mut plan = geometry::plan(shown.0, shown.1, options, options.enlarge || drawing)?;
         let longest = plan.canvas.0.max(plan.canvas.1);
         if to.id() == "ico" && longest > ICON_SIDE_MAX {
             self.warnings.push(format!("Scaled down to {ICON_SIDE_MAX} pixels, the most an icon has room for."));
@@ -95,27 +95,5 @@ impl Work<'_> {
             limit::check(self.ctx.limits, size.0.into(), size.1.into(), 1)?;
         }
         Ok(plan)
-    }
-
-    fn animation(&self, still: &Still, mut rendition: Rendition) -> Result<Vec<u8>, Failure> {
-        let (frames, total, loops) = (self.opened.frames(self.input)?, self.opened.facts.frames, self.opened.facts.plays);
-        let mut writer = animation::Writer::new(self.ctx, rendition.to, rendition.plan.canvas, loops, self.options)?;
-        for (n, frame) in frames.enumerate() {
-            self.ctx.check()?;
-            self.ctx.progress("encode", n as u64, total, "frames");
-            let cut = || open::damaged(self.input, format!("frame {}", n + 1)).stage("decode");
-            let frame = frame.map_err(|e| Failure { message: format!("Frame {} is damaged or cut off.", n + 1), ..cut().detail(e) })?;
-            let (numerator, denominator) = frame.delay().numer_denom_ms();
-            let delay_ms = numerator / denominator.max(1);
-            let picture = Picture::Pixels(frame.into_buffer().into());
-            if n == 0 {
-                // One place for all of them, or it would tremble.
-                still.aim(&picture, &mut rendition)?;
-            }
-            if let Picture::Pixels(image) = still.shaped(Cow::Owned(picture), &rendition)? {
-                writer.add(image, delay_ms)?;
-            }
-        }
-        writer.finish()
     }
 }

@@ -44,12 +44,3 @@ pub enum Chroma {
     #[serde(rename = "4:4:4")]
     Full,
 }
-
-/// Which frames of an animation are kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Frames {
-    #[default]
-    All,
-    First,
-}
