@@ -36,6 +36,12 @@ fn photoshop_files_of_every_kind() {
 }
 
 #[test]
+fn a_bare_codestream_of_jpeg_2000_is_read() {
+    let run = Run::new();
+    assert_upright(&run.file(&fixture("image/jp2/good/codestream.j2k"), "png", json!({})).unwrap());
+}
+
+#[test]
 fn transparency_comes_through() {
     let run = Run::new();
     for name in ["jxl/good/alpha.jxl", "dds/good/alpha.dds"] {

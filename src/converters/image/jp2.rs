@@ -5,6 +5,9 @@ use crate::failure::Failure;
 use hayro_jpeg2000::{ColorSpace, DecodeSettings, DecoderContext, Image};
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
 
+const CODESTREAM: &[u8] = b"\xff\x4f\xff\x51";
+const END_OF_CODESTREAM: &[u8] = b"\xff\xd9";
+
 /// What stands before the pixels.
 pub struct Header {
     pub width: u32,
@@ -18,8 +21,13 @@ fn damaged(cause: impl std::fmt::Display) -> Failure {
 }
 
 fn open(bytes: &[u8]) -> Result<Image<'_>, Failure> {
-    // Strict: otherwise half a file is a whole picture.
-    Image::new(bytes, &DecodeSettings { strict: true, ..DecodeSettings::default() }).map_err(damaged)
+    // Strict: otherwise half a file is a whole picture. But strictly a bare codestream with a channel beyond its colours, which is
+    // nearly always how opaque it is, is one of inks: of those only the end is looked for.
+    let bare = bytes.starts_with(CODESTREAM);
+    if bare && !bytes.ends_with(END_OF_CODESTREAM) {
+        return Err(damaged("no end of the codestream"));
+    }
+    Image::new(bytes, &DecodeSettings { strict: !bare, ..DecodeSettings::default() }).map_err(damaged)
 }
 
 pub fn header(bytes: &[u8]) -> Result<Header, Failure> {
@@ -43,12 +51,12 @@ pub fn decode(bytes: &[u8]) -> Result<DynamicImage, Failure> {
         return Err(damaged("channels of different sizes").stage("decode"));
     }
     let pixels = decoded.data_u8();
-    let whole = match (channels, image.has_alpha()) {
-        (1, _) => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
-        (2, true) => GrayAlphaImage::from_raw(w, h, pixels).map(DynamicImage::from),
-        (3, _) => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
-        (4, true) => RgbaImage::from_raw(w, h, pixels).map(DynamicImage::from),
-        (4, false) => RgbImage::from_raw(w, h, colour::cmyk_to_rgb(&pixels, profile(&image))).map(DynamicImage::from),
+    let whole = match (image.color_space().num_channels(), channels) {
+        (1, 1) => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        (1, 2) => GrayAlphaImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        (3, 3) => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        (3, 4) => RgbaImage::from_raw(w, h, pixels).map(DynamicImage::from),
+        (4, 4) => RgbImage::from_raw(w, h, colour::cmyk_to_rgb(&pixels, profile(&image))).map(DynamicImage::from),
         _ => None,
     };
     whole.ok_or_else(|| damaged(format!("{channels} channels")).stage("decode"))
