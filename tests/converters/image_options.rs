@@ -184,6 +184,9 @@ fn a_size_asked_for_is_kept_or_refused() {
     let failure = fails(run.file(&good("jpeg"), "jpeg", json!({"target_bytes": 500})), Code::InvalidOption);
     assert!(failure.message.contains("500"), "{}", failure.message);
     fails(run.file(&good("jpeg"), "png", json!({"target_bytes": "1MB"})), Code::InvalidOption);
+    fails(run.file(&fixture("image/gif/good/moving.gif"), "webp", json!({"target_bytes": "1MB"})), Code::InvalidOption);
+    fails(run.file(&fixture("image/tiff/odd/pages.tiff"), "pdf", json!({"target_bytes": "1MB"})), Code::InvalidOption);
+    assert!(run.file(&fixture("image/gif/good/moving.gif"), "webp", json!({"target_bytes": "1MB", "page": 2})).is_ok());
 }
 
 #[test]

@@ -43,6 +43,8 @@ fn a_set_has_a_file_of_each_width_and_format() {
     }
     let (produced, _) = run.convert(&good("jpeg"), "webp", json!({"width": 100, "also": ["png"]})).unwrap();
     assert_eq!(names(&produced), ["result.webp", "result.png"]);
+    let (produced, _) = run.convert(&good("jpeg"), "pdf", json!({"also": ["png"]})).unwrap();
+    assert_eq!((produced.files[0].expect.pages, produced.files[0].expect.width), (Some(1), None), "a document has pages");
     let (produced, _) = run.convert(&good("jpeg"), "webp", json!({"widths": [640], "enlarge": true, "dpr": 2})).unwrap();
     assert_eq!((names(&produced), produced.files[0].expect.width), (vec!["result-1280w.webp"], Some(1280)));
 }

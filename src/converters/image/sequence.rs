@@ -7,7 +7,8 @@ use super::still::Still;
 use super::transcode::Work;
 use super::{encode, open};
 use crate::convert::Expect;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
+use crate::format::Format;
 use image::DynamicImage;
 use std::borrow::Cow;
 
@@ -15,7 +16,11 @@ type Made = (Vec<u8>, Expect);
 
 /// An animation as an animation.
 pub fn frames(work: &mut Work) -> Result<Made, Failure> {
+    refuse_target(work.options)?;
     let still = work.still();
+    if !still.metadata(work.output.format).is_empty() {
+        work.warnings.push("The metadata was left out: an animation is written without.".into());
+    }
     let plan = work.fitted(work.output.format, still.shown(), work.options)?;
     let mut rendition = still.rendition(work.output.format, plan);
     let (total, plays) = (work.opened.facts.frames, work.opened.facts.plays);
@@ -44,8 +49,23 @@ fn expect(size: (u32, u32)) -> Expect {
     Expect { width: Some(size.0), height: Some(size.1), ..Expect::default() }
 }
 
+/// What a file of one picture must measure.
+pub fn expect_one(to: Format, size: (u32, u32)) -> Expect {
+    if to.id() == "pdf" { Expect { pages: Some(1), ..Expect::default() } } else { expect(size) }
+}
+
+/// A search would have to encode all of it again for every step.
+fn refuse_target(options: &Options) -> Result<(), Failure> {
+    if options.target_bytes.is_none() {
+        return Ok(());
+    }
+    let message = "The option `target_bytes` applies to single pictures only, not to animations or several pages.";
+    Err(Failure::new(Code::InvalidOption, message).hint("Choose one by `page`, or the first by `frames`.").stage("open"))
+}
+
 /// All pages, each with a size of its own.
 pub fn pages(work: &mut Work) -> Result<Made, Failure> {
+    refuse_target(work.options)?;
     let (to, count) = (work.output.format, work.opened.facts.pages);
     work.opened.check_pages(work.ctx, work.input)?;
     let metadata = work.still().metadata(to);
@@ -95,7 +115,7 @@ pub fn icon(work: &mut Work) -> Result<Made, Failure> {
 }
 
 /// Whether a still of this format may have many pages.
-pub fn has_pages(to: crate::format::Format) -> bool {
+pub fn has_pages(to: Format) -> bool {
     matches!(to.id(), "tiff" | "pdf")
 }
 
@@ -121,6 +141,5 @@ pub fn single(work: &mut Work, still: &Still) -> Result<Made, Failure> {
     still.aim(&decoded, &mut rendition)?;
     work.ctx.progress("encode", 0, 1, "frames");
     let file = still.file(Cow::Owned(decoded), &rendition)?;
-    let expect = if to.id() == "pdf" { Expect { pages: Some(1), ..Expect::default() } } else { expect(plan.canvas) };
-    Ok((file, expect))
+    Ok((file, expect_one(to, plan.canvas)))
 }

@@ -1,6 +1,7 @@
 //! Sets of files: several widths and formats of one picture, from one decode.
 
 use super::options::Options;
+use super::sequence;
 use super::still::Rendition;
 use super::transcode::Work;
 use crate::convert::{Expect, Produced, ProducedFile};
@@ -40,12 +41,12 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
         let bytes = still.file(Cow::Borrowed(&decoded), rendition)?;
         let path = output.numbered(n);
         std::fs::write(&path, bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
-        let (width, height) = rendition.plan.canvas;
+        let width = rendition.plan.canvas.0;
         let name = match options.widths.is_empty() {
             true => rendition.to.file_name(output.stem()),
             false => rendition.to.file_name(&format!("{}-{width}w", output.stem())),
         };
-        let expect = Expect { width: Some(width), height: Some(height), probe: true, ..Expect::default() };
+        let expect = Expect { probe: true, ..sequence::expect_one(rendition.to, rendition.plan.canvas) };
         files.push(ProducedFile { file: file_name(&path), name, format: rendition.to, expect });
     }
     if options.manifest {
