@@ -7,4 +7,6 @@ mod image;
 mod image_formats;
 mod image_options;
 mod image_sets;
+mod shaping;
+mod stream;
 mod video;

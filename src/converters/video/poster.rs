@@ -1,14 +1,16 @@
 //! `video.poster`: one still picture of a film.
 
+use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::codecs::Still;
 use crate::converters::av::geometry::{Geometry, Turn};
+use crate::converters::av::graph::{self, Fork};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::units::Place;
-use crate::converters::av::{decode, fault, graph, pump};
-use crate::failure::{Code, Failure};
+use crate::converters::av::{decode, fault, pump};
+use crate::failure::Failure;
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
 use schemars::JsonSchema;
@@ -60,10 +62,7 @@ impl Converter for Poster {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let still = Still::of(output.format.id()).ok_or_else(|| Failure::internal("no such picture format"))?;
         let mut source = open::open(ctx, input)?;
-        let Some(picture) = source.picture().cloned() else {
-            let message = format!("There is no moving picture in this {} file.", input.format.name());
-            return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
-        };
+        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
         let turn = Turn::of(picture.matrix);
         let aspect = if turn.swaps() { (picture.aspect.1, picture.aspect.0) } else { picture.aspect };
         let (width, height) = if turn.swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
@@ -75,7 +74,8 @@ impl Converter for Poster {
         };
         let mut chain: Vec<String> = turn.filters().into_iter().map(str::to_owned).collect();
         chain.push(format!("scale=w={}:h={}:flags=bicubic{},setsar=sar=1/1,format=pix_fmts={}", size.0, size.1, still.range(), still.pixels()));
-        let mut finder = Finder { ctx, source: &mut source, index: picture.index, chain: chain.join(",") };
+        let fork = Fork { trunk: String::new(), branches: vec![chain.join(",")] };
+        let mut finder = Finder { ctx, source: &mut source, index: picture.index, fork };
         let frame = finder.find(at_us, exact)?.ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
         let bytes = still.encode(&frame, options.quality).map_err(|e| fault::encoding(ctx, e))?;
         std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
@@ -89,7 +89,7 @@ struct Finder<'a> {
     ctx: &'a Ctx<'a>,
     source: &'a mut Source,
     index: usize,
-    chain: String,
+    fork: Fork,
 }
 
 impl Finder<'_> {
@@ -154,9 +154,9 @@ impl Finder<'_> {
 
     fn draw(&self, frame: &frame::Video, clock: Rational) -> Result<frame::Video, Failure> {
         let wrong = |e| fault::encoding(self.ctx, e);
-        let mut graph = graph::pictures(frame, clock, Rational::new(25, 1), &self.chain, self.ctx.threads).map_err(wrong)?;
+        let mut graph = graph::pictures(frame, clock, Rational::new(25, 1), &self.fork, self.ctx.threads).map_err(wrong)?;
         let mut drawn = frame::Video::empty();
-        let (Some(mut source), Some(mut sink)) = (graph.get("in"), graph.get("out")) else { return Err(wrong(Error::FilterNotFound)) };
+        let (Some(mut source), Some(mut sink)) = (graph.get("in"), graph.get(&Fork::sink(0))) else { return Err(wrong(Error::FilterNotFound)) };
         source.source().add(frame).map_err(wrong)?;
         let _ = source.source().flush();
         sink.sink().frame(&mut drawn).map_err(wrong)?;
