@@ -41,6 +41,7 @@ fn every_pair_converts() {
                 let (produced, dir) = run.convert(&source, to, json!({})).unwrap_or_else(|e| panic!("{about}: {e:?}"));
                 let file = dir.join(&produced.files[0].file);
                 let found = ffprobe(&file);
+                let held = codec(&ffprobe(&source), "audio");
                 let wanted = match *to {
                     "m4a" => "aac",
                     "ogg" => "vorbis",
@@ -56,8 +57,8 @@ fn every_pair_converts() {
                     }
                     // Which takes nearly everything as it is, if it has its times.
                     "mka" if *from == "mpg" => "opus",
-                    "mka" => match codec(&ffprobe(&source), "audio").as_str() {
-                        copied @ ("aac" | "mp3" | "mp2" | "ac3" | "dts" | "opus" | "vorbis" | "flac" | "pcm_s16le") => &copied.to_owned(),
+                    "mka" => match held.as_str() {
+                        copied @ ("aac" | "mp3" | "mp2" | "ac3" | "dts" | "opus" | "vorbis" | "flac" | "pcm_s16le") => copied,
                         _ => "opus",
                     },
                     other => other,

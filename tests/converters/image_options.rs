@@ -223,3 +223,34 @@ fn a_frame_may_be_chosen() {
         fails(run.file(&fixture(source), "png", json!({"page": 7})), Code::InvalidOption);
     }
 }
+
+#[test]
+fn wide_colours_are_converted_or_kept() {
+    let run = Run::new();
+    let (wide, profile) = (run.folder.path().join("wide.png"), run.folder.path().join("p3.icc"));
+    std::fs::write(&profile, moxcms::ColorProfile::new_display_p3().encode().unwrap()).unwrap();
+    std::fs::copy(fixture("image/png/odd/aside.png"), &wide).unwrap();
+    tool("exiftool", &["-q", "-overwrite_original", &format!("-icc_profile<={}", profile.display()), &wide.to_string_lossy()]);
+    let described = |file: &Path| tool("exiftool", &["-s3", "-ICC_Profile:ColorSpaceData", &file.to_string_lossy()]).trim().to_owned();
+    assert_eq!(described(&wide), "RGB");
+    // The disc is (224, 172, 140) in the wide colours: redder in sRGB.
+    for to in ["png", "jpeg", "webp", "avif", "jxl", "tiff"] {
+        let disc = |options: serde_json::Value| {
+            let file = run.file(&wide, to, options).unwrap();
+            let shown = if to == "jxl" {
+                let png = file.with_extension("png");
+                tool("djxl", &["--quiet", &file.to_string_lossy(), &png.to_string_lossy()]);
+                png
+            } else {
+                file.clone()
+            };
+            (described(&file), described(&shown), pixel(&shown, 520, 130)[0])
+        };
+        let (embedded, _, red) = disc(json!({"quality": 95, "effort": 3}));
+        assert!(embedded.is_empty() || to == "jxl", "{to}: {embedded}");
+        assert!((230..=240).contains(&red), "{to}: {red}");
+        let (embedded, shown, red) = disc(json!({"quality": 95, "effort": 3, "profile": "keep"}));
+        assert!(embedded == "RGB" || shown == "RGB", "{to}: {embedded} {shown}");
+        assert!((219..=229).contains(&red), "{to}: {red}");
+    }
+}
