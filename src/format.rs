@@ -80,6 +80,8 @@ pub static FORMATS: &[Row] = &[
     row("y4m", Video, "YUV4MPEG2", "video/x-yuv4mpeg", &["y4m"]),
     row("hls", Video, "HLS", "application/vnd.apple.mpegurl", &[]),
     row("dash", Video, "DASH", "application/dash+xml", &[]),
+    row("sprites", Video, "Sprite sheets with WebVTT", "text/vtt", &[]),
+    row("vtt", Video, "WebVTT", "text/vtt", &["vtt"]),
     row("mp3", Audio, "MP3", "audio/mpeg", &["mp3"]),
     row("m4a", Audio, "MPEG-4 audio", "audio/mp4", &["m4a", "m4b"]),
     row("aac", Audio, "AAC (ADTS)", "audio/aac", &["aac"]),

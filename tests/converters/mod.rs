@@ -7,6 +7,8 @@ mod image;
 mod image_formats;
 mod image_options;
 mod image_sets;
+mod look;
 mod shaping;
+mod sheet;
 mod stream;
 mod video;

@@ -4,7 +4,8 @@ use super::ffi;
 use super::options::{AudioCodec, Profile, Speed, Tune, VideoCodec, VideoOptions};
 use ffmpeg_next::format::{Pixel, Sample, sample};
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, encoder, frame};
-use schemars::JsonSchema_repr;
+use schemars::{JsonSchema, JsonSchema_repr};
+use serde::{Deserialize, Serialize};
 use serde_repr::{Deserialize_repr, Serialize_repr};
 
 impl VideoCodec {
@@ -354,7 +355,8 @@ pub fn nearest_rate(codec: VideoCodec, rate: Rational) -> Rational {
 }
 
 /// A format of one still picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Still {
     Jpeg,
     Png,
@@ -368,6 +370,14 @@ impl Still {
             "png" => Some(Still::Png),
             "webp" => Some(Still::Webp),
             _ => None,
+        }
+    }
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Still::Jpeg => "jpeg",
+            Still::Png => "png",
+            Still::Webp => "webp",
         }
     }
 

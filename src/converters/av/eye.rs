@@ -1,6 +1,6 @@
 //! A film's pictures, decoded, put in time and led through filters.
 
-use super::ffi::Facts;
+use super::ffi::{self, Facts};
 use super::graph::{self, Fork};
 use super::lane::{Tally, Window, micros};
 use super::open::Source;
@@ -52,6 +52,11 @@ impl Eye {
         let step = from.average_rate.or(from.frame_rate).map_or(0, |rate| 1.rescale(rate.invert(), from.time_base)).max(1);
         let (clock, shift) = (from.time_base, window.shift(from.time_base));
         Ok(Eye { tally: Tally::default(), done: false, decoder, graph: None, chains, branches, rate, clock, window, shift, step, seen: None })
+    }
+
+    /// From now on only pictures that stand for themselves are looked at, which takes a small part of the time.
+    pub fn only_keyframes(&mut self) {
+        ffi::only_keyframes(&mut self.decoder);
     }
 
     pub fn feed(&mut self, ctx: &Ctx, packet: &Packet, see: See) -> Result<(), Failure> {

@@ -372,6 +372,12 @@ pub fn settle_layout(decoder: &mut codec::Context) {
     }
 }
 
+/// Has an open decoder leave out all pictures but those that stand for themselves.
+pub fn only_keyframes(decoder: &mut codec::Context) {
+    // SAFETY: the context is open and owned.
+    unsafe { (*decoder.as_mut_ptr()).skip_frame = ffi::AVDiscard::AVDISCARD_NONKEY };
+}
+
 /// Has an open decoder leave out pictures that no other is made from, or take all of them again.
 pub fn skip_unreferenced(decoder: &mut codec::Context, skip: bool) {
     // SAFETY: the context is open and owned; FFmpeg reads this field anew with every packet, in the caller's thread.

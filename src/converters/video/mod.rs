@@ -8,10 +8,12 @@ mod ladder;
 mod master;
 mod package;
 mod poster;
+mod sheet;
+mod sprites;
 mod stream;
 mod transcode;
 
-static CONVERTERS: [Erased; 3] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<poster::Poster>()];
+static CONVERTERS: [Erased; 4] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 

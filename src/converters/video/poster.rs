@@ -1,5 +1,6 @@
 //! `video.poster`: one still picture of a film.
 
+use super::sheet::{self, Layout};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::codecs::Still;
@@ -31,11 +32,29 @@ pub struct Options {
     pub height: Option<u32>,
     /// Quality of jpeg and webp, 1 (small) to 100 (best). Default: 85 for jpeg, 80 for webp.
     pub quality: Option<u8>,
+    /// Instead of one picture a contact sheet of many, taken at equal distances; `width` is then that of each. Default: none.
+    pub sheet: Option<Sheet>,
+}
+
+/// A contact sheet.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sheet {
+    /// Pictures side by side, 1 to 20. Default: 4.
+    pub columns: u32,
+    /// Rows of them, 1 to 20. Default: 4.
+    pub rows: u32,
+}
+
+impl Default for Sheet {
+    fn default() -> Self {
+        Sheet { columns: 4, rows: 4 }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { at: Place::Percent(10.0), width: None, height: None, quality: None }
+        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, sheet: None }
     }
 }
 
@@ -43,7 +62,9 @@ impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         OutOfRange::check("width", self.width, 1..=SIDE_MAX)?;
         OutOfRange::check("height", self.height, 1..=SIDE_MAX)?;
-        OutOfRange::check("quality", self.quality, 1..=100)
+        OutOfRange::check("quality", self.quality, 1..=100)?;
+        OutOfRange::check("sheet.columns", self.sheet.map(|s| s.columns), 1..=20)?;
+        OutOfRange::check("sheet.rows", self.sheet.map(|s| s.rows), 1..=20)
     }
 }
 
@@ -63,6 +84,9 @@ impl Converter for Poster {
         let still = Still::of(output.format.id()).ok_or_else(|| Failure::internal("no such picture format"))?;
         let mut source = open::open(ctx, input)?;
         let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
+        if let Some(sheet) = options.sheet {
+            return contact_sheet(ctx, &mut source, sheet, options, still, output);
+        }
         let turn = Turn::of(picture.matrix);
         let aspect = if turn.swaps() { (picture.aspect.1, picture.aspect.0) } else { picture.aspect };
         let (width, height) = if turn.swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
@@ -83,6 +107,20 @@ impl Converter for Poster {
         ctx.progress("encode", 1, 1, "frames");
         Ok(Produced::single(output, Expect { width: Some(size.0), height: Some(size.1), ..Expect::default() }))
     }
+}
+
+/// Each picture from the middle of its part of the film.
+fn contact_sheet(ctx: &Ctx, source: &mut Source, sheet: Sheet, options: &Options, still: Still, output: &Output) -> Result<Produced, Failure> {
+    let Sheet { columns, rows } = sheet;
+    let length_us = source.duration_us.ok_or_else(|| Failure::corrupt("The file does not say how long the film is.").stage("open"))?;
+    let interval_us = (length_us / i64::from(columns * rows)).max(1000);
+    let (width, quality) = (options.width.or(Some(320)), options.quality);
+    let layout = Layout { interval_us, first_us: interval_us / 2, width, columns, rows, still, quality };
+    let sheets = sheet::make(ctx, source, &layout)?;
+    let bytes = sheets.files.first().ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
+    std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
+    let expect = Expect { width: Some(sheets.tile.0 * columns), height: Some(sheets.tile.1 * rows), ..Expect::default() };
+    Ok(Produced { warnings: sheets.warnings, ..Produced::single(output, expect) })
 }
 
 struct Finder<'a> {
