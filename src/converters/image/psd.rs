@@ -24,7 +24,9 @@ pub struct Header {
     pub icc: Option<Vec<u8>>,
     mode: u16,
     depth: u16,
+    /// Channels of the merged picture, and all that the file stores.
     channels: usize,
+    stored: usize,
     /// Colours of an indexed picture: all reds, all greens, all blues.
     palette: Vec<u8>,
     large: bool,
@@ -68,7 +70,7 @@ fn read(bytes: &[u8]) -> Option<Header> {
     let mut file = Reader { bytes, at: 4 };
     let large = file.number(2)? == 2;
     file.take(6)?;
-    let channels = file.number(2)?;
+    let stored = file.number(2)?;
     let (height, width) = (u32::try_from(file.number(4)?).ok()?, u32::try_from(file.number(4)?).ok()?);
     let (depth, mode) = (file.number(2)? as u16, file.number(2)? as u16);
     let palette = file.block(4)?.to_vec();
@@ -90,8 +92,8 @@ fn read(bytes: &[u8]) -> Option<Header> {
         CMYK => 4,
         _ => 1,
     };
-    let alpha = channels > colours && mode != CMYK && mode != INDEXED && sign.is_some_and(|byte| byte & 0x80 != 0);
-    let channels = channels.min(colours + usize::from(alpha));
+    let alpha = stored > colours && mode != CMYK && mode != INDEXED && sign.is_some_and(|byte| byte & 0x80 != 0);
+    let channels = stored.min(colours + usize::from(alpha));
     (channels >= colours && width > 0 && height > 0).then_some(Header {
         width,
         height,
@@ -102,6 +104,7 @@ fn read(bytes: &[u8]) -> Option<Header> {
         mode,
         depth,
         channels,
+        stored,
         palette,
         large,
         pixels_at: file.at,
@@ -155,9 +158,8 @@ fn planes(bytes: &[u8], header: &Header) -> Option<Vec<Vec<u8>>> {
     };
     let (width, height) = (header.width as usize, header.height as usize);
     let value = usize::from(header.depth / 8);
-    let all = Reader { bytes, at: 14 }.peek_channels();
     let lengths: Vec<usize> = match packed {
-        true => (0..height.checked_mul(all?)?).map(|_| file.number(if header.large { 4 } else { 2 })).collect::<Option<_>>()?,
+        true => (0..height.checked_mul(header.stored)?).map(|_| file.number(if header.large { 4 } else { 2 })).collect::<Option<_>>()?,
         false => Vec::new(),
     };
     let mut planes = Vec::new();
@@ -177,14 +179,6 @@ fn planes(bytes: &[u8], header: &Header) -> Option<Vec<Vec<u8>>> {
         planes.push(plane);
     }
     Some(planes)
-}
-
-impl Reader<'_> {
-    /// How many channels the header announces, those that are left out of the picture too.
-    fn peek_channels(mut self) -> Option<usize> {
-        self.at -= 2;
-        self.number(2)
-    }
 }
 
 /// PackBits.

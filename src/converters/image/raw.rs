@@ -5,7 +5,8 @@ use super::jpeg;
 use image::metadata::Orientation;
 use std::ops::Range;
 
-const WIDTH_COUNT: usize = 12;
+/// Bytes of an entry of a directory.
+const ENTRY: usize = 12;
 const COMPRESSION: u16 = 0x0103;
 const STRIP_AT: u16 = 0x0111;
 const ORIENTATION: u16 = 0x0112;
@@ -43,7 +44,7 @@ pub fn preview(bytes: &[u8]) -> Option<Preview> {
         }
         seen.push(directory);
         let entries = file.number(directory, 2).unwrap_or(0);
-        waiting.extend(file.number(directory + 2 + entries * WIDTH_COUNT, 4));
+        waiting.extend(file.number(directory + 2 + entries * ENTRY, 4));
         waiting.extend(file.values(directory, SUB_DIRECTORIES).into_iter().take(DIRECTORIES_MAX));
         orientation = orientation.or_else(|| file.value(directory, ORIENTATION));
         let jpeg_like = matches!(file.value(directory, COMPRESSION), Some(6 | 7));
@@ -81,10 +82,7 @@ impl File<'_> {
     /// The place of an entry.
     fn entry(&self, directory: usize, tag: u16) -> Option<usize> {
         let entries = self.number(directory, 2)?;
-        (0..entries)
-            .map(|n| directory + 2 + n * WIDTH_COUNT)
-            .take_while(|at| *at < self.bytes.len())
-            .find(|at| self.number(*at, 2) == Some(tag.into()))
+        (0..entries).map(|n| directory + 2 + n * ENTRY).take_while(|at| *at < self.bytes.len()).find(|at| self.number(*at, 2) == Some(tag.into()))
     }
 
     /// A single number.
