@@ -120,9 +120,9 @@ fn the_image_has_the_libraries_of_the_program() {
     let libraries: Vec<&str> = needed.lines().filter(|l| l.contains("(NEEDED)")).filter_map(|l| l.split(['[', ']']).nth(1)).collect();
     // These are loaded when they are needed: being linked to them would slow every start. A function that is used and missing
     // from the list next to `lazy::functions!` brings its library back: `nm -D --undefined-only` names it.
-    let lazy = |library: &&&str| ["libav", "libsw", "libheif"].iter().any(|name| library.starts_with(name));
+    let lazy = |library: &&&str| ["libav", "libsw", "libheif", "libjxl"].iter().any(|name| library.starts_with(name));
     assert!(libraries.contains(&"libc.so.6") && libraries.iter().find(lazy).is_none(), "{libraries:?}");
-    assert!(packages.contains("libheif1"));
+    assert!(packages.contains("libheif1") && packages.contains("libjxl0.7"));
     for (library, version) in [
         ("libavcodec", ffmpeg_next::ffi::LIBAVCODEC_VERSION_MAJOR),
         ("libavfilter", ffmpeg_next::ffi::LIBAVFILTER_VERSION_MAJOR),

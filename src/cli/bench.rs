@@ -56,6 +56,10 @@ struct Measured {
     submit_to_succeeded: Latency,
     /// What an attempt costs: from the lease to the news of its end, the conversion included.
     lease_to_finish: Latency,
+    /// Processor time of the attempts.
+    cpu: Latency,
+    /// The most memory that one of them had.
+    memory_max_bytes: u64,
     jobs_per_s: f64,
 }
 
@@ -109,26 +113,42 @@ async fn both(args: &Args, app: &App, request: &Request) -> Result<Measured, Str
     for _ in 0..WARM_UP {
         timed(app, request).await?;
     }
-    let (mut whole, mut attempt) = (Latency::default(), Latency::default());
+    let (mut whole, mut attempt, mut cpu, mut memory_max_bytes) = (Latency::default(), Latency::default(), Latency::default(), 0);
     for _ in 0..args.jobs {
-        let (submitted, leased) = timed(app, request).await?;
-        whole.0.push(submitted);
-        attempt.0.push(leased);
+        let timed = timed(app, request).await?;
+        whole.0.push(timed.submitted_ms);
+        attempt.0.push(timed.leased_ms);
+        cpu.0.push(timed.cpu_ms);
+        memory_max_bytes = memory_max_bytes.max(timed.memory_peak_bytes);
     }
-    whole.0.sort_by(f64::total_cmp);
-    attempt.0.sort_by(f64::total_cmp);
-    Ok(Measured { submit_to_succeeded: whole, lease_to_finish: attempt, jobs_per_s: all_at_once(args, app, request).await? })
+    for latency in [&mut whole, &mut attempt, &mut cpu] {
+        latency.0.sort_by(f64::total_cmp);
+    }
+    let jobs_per_s = all_at_once(args, app, request).await?;
+    Ok(Measured { submit_to_succeeded: whole, lease_to_finish: attempt, cpu, memory_max_bytes, jobs_per_s })
 }
 
-/// One job; milliseconds from its submission and from its lease to the news of its end.
-async fn timed(app: &App, request: &Request) -> Result<(f64, f64), String> {
+/// One job: milliseconds from its submission and from its lease to the news of its end, and what its attempt used.
+struct Timed {
+    submitted_ms: f64,
+    leased_ms: f64,
+    cpu_ms: f64,
+    memory_peak_bytes: u64,
+}
+
+async fn timed(app: &App, request: &Request) -> Result<Timed, String> {
     let mut notices = app.intake.store.notices();
     let started = Instant::now();
     let id = submit(app, request).await?;
     let job = ended(app, &mut notices, id).await?;
-    let submitted = started.elapsed().as_secs_f64() * 1e3;
-    let leased = job.attempts.last().map_or(submitted, |a| Timestamp::now().duration_since(a.started_at).as_secs_f64() * 1e3);
-    Ok((submitted, leased))
+    let submitted_ms = started.elapsed().as_secs_f64() * 1e3;
+    let attempt = job.attempts.last();
+    Ok(Timed {
+        submitted_ms,
+        leased_ms: attempt.map_or(submitted_ms, |a| Timestamp::now().duration_since(a.started_at).as_secs_f64() * 1e3),
+        cpu_ms: attempt.map_or(0.0, |a| a.cpu_ms as f64),
+        memory_peak_bytes: attempt.map_or(0, |a| a.memory_peak_bytes),
+    })
 }
 
 async fn submit(app: &App, request: &Request) -> Result<JobId, String> {
@@ -193,6 +213,8 @@ fn report(args: &Args, measured: &Measured) -> String {
             "jobs": args.jobs,
             "submit_to_succeeded_ms": latency(rows[0].1),
             "lease_to_finish_ms": latency(rows[1].1),
+            "attempt_cpu_ms": latency(&measured.cpu),
+            "attempt_memory_max_bytes": measured.memory_max_bytes,
             "jobs_per_s": measured.jobs_per_s,
             "concurrency": args.concurrency,
         });

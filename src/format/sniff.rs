@@ -17,16 +17,21 @@ impl Sample<'_> {
 
 /// Leading bytes that settle the question alone, with the offset they stand at.
 const MAGIC: &[(usize, &[u8], &str)] = &[
-    (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),
     (0, b"GIF87a", "gif"),
     (0, b"GIF89a", "gif"),
-    (0, b"II*\0", "tiff"),
-    (0, b"MM\0*", "tiff"),
     (0, b"8BPS", "psd"),
     (0, b"qoif", "qoi"),
     (0, b"\xff\x0a", "jxl"),
     (0, b"\0\0\0\x0cJXL ", "jxl"),
+    (0, b"\0\0\0\x0cjP  ", "jp2"),
+    (0, b"\xff\x4f\xff\x51", "jp2"),
+    (0, b"#?RADIANCE", "hdr"),
+    (0, b"#?RGBE", "hdr"),
+    (0, b"\x76\x2f\x31\x01", "exr"),
+    (0, b"DDS ", "dds"),
+    (0, b"FUJIFILMCCD-RAW", "raw"),
+    (0, b"IIU\0", "raw"),
     (0, b"\0\0\x01\0", "ico"),
     (0, b"%PDF-", "pdf"),
     (0, b"{\\rtf", "rtf"),
@@ -58,6 +63,8 @@ pub fn sniff(sample: &Sample) -> Option<Format> {
         .iter()
         .find(|(at, magic, _)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)))
         .map(|(_, _, id)| *id)
+        .or_else(|| png(head))
+        .or_else(|| tiff(sample))
         .or_else(|| compressed(sample))
         .or_else(|| riff(head))
         .or_else(|| iso_media(head))
@@ -91,6 +98,25 @@ fn compressed(sample: &Sample) -> Option<&'static str> {
         _ => return None,
     };
     Some(if named(sample, tar) { tar } else { plain })
+}
+
+/// An animated one has its control chunk before the first pixels.
+fn png(head: &[u8]) -> Option<&'static str> {
+    let chunks = head.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
+    let pixels = chunks.windows(4).position(|w| w == b"IDAT").unwrap_or(chunks.len());
+    Some(if contains(&chunks[..pixels], b"acTL") { "apng" } else { "png" })
+}
+
+/// Camera raw files are TIFFs with tags of their own: Canon's mark, the version of DNG, or a maker's name for them.
+fn tiff(sample: &Sample) -> Option<&'static str> {
+    let head = sample.head;
+    let version: &[u8] = match head.get(..4)? {
+        b"II*\0" => b"\x12\xc6\x01\0\x04\0\0\0",
+        b"MM\0*" => b"\xc6\x12\0\x01\0\0\0\x04",
+        _ => return None,
+    };
+    let raw = head.get(8..10) == Some(b"CR") || contains(head, version) || named(sample, "raw");
+    Some(if raw { "raw" } else { "tiff" })
 }
 
 fn riff(head: &[u8]) -> Option<&'static str> {

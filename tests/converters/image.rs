@@ -4,16 +4,25 @@ use crate::support::direct::{Run, fails, fixture, tool};
 use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::Code;
+use millrace::format::Format;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// A good picture of each input format; all but some show the same scene.
-fn good(format: &str) -> PathBuf {
+pub fn good(format: &str) -> PathBuf {
     fixture(match format {
         "jpeg" => "image/jpeg/good/photo.jpg",
         "png" => "image/png/good/scene.png",
         "webp" => "image/webp/good/photo.webp",
         "gif" => "image/gif/good/still.gif",
+        "apng" => "image/apng/good/moving.apng",
+        "jxl" => "image/jxl/good/photo.jxl",
+        "jp2" => "image/jp2/good/scene.jp2",
+        "psd" => "image/psd/good/scene.psd",
+        "raw" => "image/raw/good/camera.dng",
+        "hdr" => "image/hdr/good/scene.hdr",
+        "exr" => "image/exr/good/scene.exr",
+        "dds" => "image/dds/good/scene.dds",
         "avif" => "image/avif/good/photo.avif",
         "heic" => "image/heic/good/photo.heic",
         "tiff" => "image/tiff/good/scene.tiff",
@@ -27,12 +36,12 @@ fn good(format: &str) -> PathBuf {
     })
 }
 
-fn identify(file: &Path, format: &str) -> String {
+pub fn identify(file: &Path, format: &str) -> String {
     tool("/usr/bin/identify", &["-format", format, &format!("{}[0]", file.display())])
 }
 
 /// The colour of a pixel, as 8-bit RGBA, by another decoder than ours.
-fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
+pub fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
     let raw = std::process::Command::new("/usr/bin/convert")
         .args([&format!("{}[0]", file.display()), "-colorspace", "sRGB", "-crop", &format!("1x1+{x}+{y}"), "+repage", "-depth", "8", "rgba:-"])
         .output()
@@ -41,12 +50,12 @@ fn pixel(file: &Path, x: u32, y: u32) -> Vec<i32> {
     raw.into_iter().map(i32::from).collect()
 }
 
-fn near(found: &[i32], wanted: [i32; 3]) -> bool {
+pub fn near(found: &[i32], wanted: [i32; 3]) -> bool {
     found.iter().zip(wanted).all(|(f, w)| (f - w).abs() <= 48)
 }
 
 /// Red, lime, blue, yellow clockwise from the top left.
-fn assert_upright(file: &Path) {
+pub fn assert_upright(file: &Path) {
     let (w, h): (u32, u32) = (identify(file, "%w").parse().unwrap(), identify(file, "%h").parse().unwrap());
     let (dx, dy) = (w / 10, h / 10);
     for (x, y, colour) in [(dx, dy, [255, 0, 0]), (w - dx, dy, [0, 255, 0]), (w - dx, h - dy, [0, 0, 255]), (dx, h - dy, [255, 255, 0])] {
@@ -68,6 +77,11 @@ fn every_pair_converts() {
                 let width = identify_any(&file, to);
                 let wanted = if *from == "qoi" { 40 } else { 64 };
                 assert_eq!(width, wanted, "{from} to {to}");
+                if *to == "pdf" {
+                    // Measured by the document family, whose tests do so.
+                    assert_eq!(produced.files[0].expect.pages, Some(1), "{from}");
+                    continue;
+                }
                 let media = run.probe(&file, Depth::Proof).unwrap_or_else(|e| panic!("{from} to {to}: {e:?}"));
                 assert_eq!((media.width, media.height), (produced.files[0].expect.width, produced.files[0].expect.height), "{from} to {to}");
             }
@@ -75,9 +89,18 @@ fn every_pair_converts() {
     }
 }
 
-/// The width by a tool that is not ours; ImageMagick 6 cannot read QOI, FFmpeg can.
+/// The width by a tool that is not ours; ImageMagick 6 cannot read QOI, FFmpeg can; Poppler tells a PDF's pictures.
 fn identify_any(file: &Path, format: &str) -> u32 {
-    let text = if format == "qoi" {
+    if format == "pdf" {
+        let text = tool("pdfimages", &["-list", &file.to_string_lossy()]);
+        return text.lines().nth(2).and_then(|row| row.split_whitespace().nth(3)).unwrap().parse().unwrap();
+    }
+    let jxl = file.with_extension("from_jxl.png");
+    if format == "jxl" {
+        tool("djxl", &["--quiet", &file.to_string_lossy(), &jxl.to_string_lossy()]);
+        return identify(&jxl, "%w").parse().unwrap();
+    }
+    let text = if matches!(format, "qoi" | "apng") {
         tool("ffprobe", &["-v", "error", "-show_entries", "stream=width", "-of", "csv=p=0", &file.to_string_lossy()])
     } else {
         identify(file, "%w")
@@ -87,7 +110,7 @@ fn identify_any(file: &Path, format: &str) -> u32 {
 
 #[test]
 fn the_scene_survives_every_lossy_road() {
-    for from in ["jpeg", "png", "webp", "avif", "heic", "tiff"] {
+    for from in ["jpeg", "png", "webp", "avif", "heic", "tiff", "jxl", "jp2", "psd", "raw", "hdr", "exr", "dds"] {
         for to in ["jpeg", "webp", "avif", "png"] {
             let run = Run::new();
             let file = run.file(&good(from), to, json!({"width": 200, "quality": 80})).unwrap();
@@ -186,7 +209,8 @@ fn pixel_row(file: &Path, y: u32) -> Vec<Vec<i32>> {
 #[test]
 fn animations_keep_frames_delays_and_loops() {
     let run = Run::new();
-    for (source, to) in [("image/gif/good/moving.gif", "webp"), ("image/webp/good/moving.webp", "gif"), ("image/gif/good/moving.gif", "gif")] {
+    let sources = ["image/gif/good/moving.gif", "image/webp/good/moving.webp", "image/apng/good/moving.apng"];
+    for (source, to) in sources.iter().flat_map(|source| ["webp", "gif", "apng"].map(|to| (*source, to))) {
         let (produced, dir) = run.convert(&fixture(source), to, json!({"width": 60})).unwrap();
         let file = dir.join(&produced.files[0].file);
         let media = run.probe(&file, Depth::Proof).unwrap();
@@ -195,6 +219,10 @@ fn animations_keep_frames_delays_and_loops() {
             let info = tool("webpmux", &["-info", &file.to_string_lossy()]);
             assert!(info.contains("Loop Count : 3"), "{info}");
             assert_eq!(info.lines().filter(|l| l.contains(" 200 ")).count(), 6, "{info}");
+        } else if to == "apng" {
+            let frames = tool("ffprobe", &["-v", "error", "-show_entries", "packet=duration_time", "-of", "csv=p=0", &file.to_string_lossy()]);
+            assert_eq!(frames.lines().filter(|l| l.starts_with("0.2")).count(), 6, "{source}: {frames}");
+            assert_eq!(tool("exiftool", &["-s3", "-AnimationPlays", &file.to_string_lossy()]).trim(), "3");
         } else {
             let delays = tool("/usr/bin/identify", &["-format", "%T ", &file.to_string_lossy()]);
             assert_eq!(delays.trim(), "20 20 20 20 20 20");
@@ -219,6 +247,19 @@ fn pages_of_a_tiff() {
     assert_eq!(identify(&file, "%wx%h"), "60x90");
     assert_eq!(&pixel(&file, 5, 5)[..3], [0, 0, 255]);
     fails(run.file(&source, "png", json!({"page": 4})), Code::InvalidOption);
+    let (produced, _) = run.convert(&source, "png", json!({})).unwrap();
+    assert!(produced.warnings[0].contains("first of 3 pages"), "{:?}", produced.warnings);
+    let (produced, dir) = run.convert(&source, "tiff", json!({"width": 60})).unwrap();
+    let all = dir.join(&produced.files[0].file);
+    assert_eq!(produced.files[0].expect.pages, Some(3));
+    assert_eq!(tool("/usr/bin/identify", &["-format", "%wx%h ", &all.to_string_lossy()]).trim(), "60x40 60x40 60x90");
+    assert_eq!(run.probe(&all, Depth::Proof).unwrap().pages, Some(3));
+    let file = run.file(&source, "pdf", json!({})).unwrap();
+    let info = tool("pdfinfo", &["-l", "3", &file.to_string_lossy()]);
+    assert!(info.contains("Pages:           3") && info.contains("45 x 67.5"), "{info}");
+    let mut run = Run::new();
+    run.limits.total_pixels_max = 120 * 80 * 2;
+    fails(run.file(&source, "tiff", json!({})), Code::LimitExceeded);
 }
 
 #[test]
@@ -301,6 +342,14 @@ fn limits_hold_before_pixels_are_decoded() {
         ("gif", "png"),
         ("bmp", "png"),
         ("qoi", "png"),
+        ("apng", "png"),
+        ("jxl", "png"),
+        ("jp2", "png"),
+        ("psd", "png"),
+        ("raw", "png"),
+        ("hdr", "png"),
+        ("exr", "png"),
+        ("dds", "png"),
     ] {
         let mut run = Run::new();
         run.limits.frame_pixels_max = 1000;
@@ -352,7 +401,10 @@ fn a_stop_request_ends_the_work() {
 
 #[test]
 fn mutated_files_never_panic() {
-    for format in ["jpeg", "png", "webp", "gif", "avif", "heic", "tiff", "bmp", "svg", "ico", "qoi", "pnm", "tga"] {
+    for format in [
+        "jpeg", "png", "webp", "gif", "apng", "avif", "heic", "jxl", "jp2", "psd", "raw", "hdr", "exr", "dds", "tiff", "bmp", "svg", "ico", "qoi",
+        "pnm", "tga",
+    ] {
         let source = std::fs::read(good(format)).unwrap();
         let mut run = Run::new();
         run.limits.frame_pixels_max = 1_000_000;
@@ -372,7 +424,7 @@ fn mutated_files_never_panic() {
             if round % 4 == 3 {
                 bytes.truncate(random(reach) + 1);
             }
-            let path = run.folder.path().join(format!("mutant.{format}"));
+            let path = run.folder.path().join(Format::parse(format).unwrap().file_name("mutant"));
             std::fs::write(&path, bytes).unwrap();
             if let Err(failure) = run.file(&path, "png", json!({"width": 32, "effort": 1})) {
                 let known = [Code::CorruptInput, Code::UnsupportedFormat, Code::LimitExceeded];

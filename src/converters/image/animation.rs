@@ -1,7 +1,7 @@
 //! Moving pictures, written frame by frame.
 
 use super::options::Options;
-use super::{encode, webp};
+use super::{apng, encode, webp};
 use crate::convert::Ctx;
 use crate::failure::Failure;
 use crate::format::Format;
@@ -11,13 +11,27 @@ use image::DynamicImage;
 pub enum Writer {
     Gif { encoder: gif::Encoder<Vec<u8>>, speed: i32 },
     WebP(webp::Animation),
+    Png(apng::Animation),
+}
+
+/// Whether the format can move.
+pub fn moves(to: Format) -> bool {
+    matches!(to.id(), "gif" | "webp" | "apng")
 }
 
 impl Writer {
-    /// `loops` is how often it plays; 0 for ever.
-    pub fn new(ctx: &Ctx, to: Format, size: (u32, u32), loops: u32, options: &Options) -> Result<Writer, Failure> {
+    /// `frames` are how many will come; `loops` is how often they play, 0 for ever.
+    pub fn new(ctx: &Ctx, to: Format, size: (u32, u32), frames: u64, loops: u32, options: &Options) -> Result<Writer, Failure> {
+        if to.id() == "apng" {
+            return Ok(Writer::Png(apng::Animation::new(size, frames, loops, options.effort())?));
+        }
         if to.id() == "webp" {
-            return Ok(Writer::WebP(webp::Animation::new(size.0, size.1, loops, &encode::webp_settings(ctx, options))?));
+            return Ok(Writer::WebP(webp::Animation::new(
+                size.0,
+                size.1,
+                loops,
+                &encode::webp_settings(ctx, options, options.quality.unwrap_or(80)),
+            )?));
         }
         let (Ok(width), Ok(height)) = (u16::try_from(size.0), u16::try_from(size.1)) else {
             return Err(Failure::limit("GIF has room for at most 65535 pixels a side."));
@@ -38,6 +52,7 @@ impl Writer {
     pub fn add(&mut self, frame: DynamicImage, delay_ms: u32) -> Result<(), Failure> {
         match self {
             Writer::WebP(animation) => animation.add(&frame, delay_ms),
+            Writer::Png(animation) => animation.add(&frame, delay_ms),
             Writer::Gif { encoder, speed } => {
                 let mut rgba = frame.into_rgba8();
                 let (Ok(width), Ok(height)) = (u16::try_from(rgba.width()), u16::try_from(rgba.height())) else {
@@ -55,6 +70,7 @@ impl Writer {
     pub fn finish(self) -> Result<Vec<u8>, Failure> {
         match self {
             Writer::WebP(animation) => animation.finish(),
+            Writer::Png(animation) => animation.finish(),
             Writer::Gif { encoder, .. } => encoder.into_inner().map_err(Failure::internal),
         }
     }

@@ -1,9 +1,11 @@
 //! JPEG through libjpeg-turbo: planes in, planes out, scaled while decoding.
 
 use super::colour;
-use super::picture::Planes;
+use super::metadata::{EXIF_IN_JPEG, XMP_IN_JPEG};
+use super::picture::{Picture, Planes};
 use crate::failure::Failure;
 use image::{DynamicImage, GrayImage, RgbImage};
+use std::borrow::Cow;
 use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp, YuvImage, YuvPlanesImage};
 
 /// More scans than any encoder writes; a file with thousands is an attack on our time.
@@ -16,9 +18,12 @@ pub struct Header {
     pub height: u32,
     /// A TIFF block, without the `Exif` prefix.
     pub exif: Option<Vec<u8>>,
+    pub xmp: Option<Vec<u8>>,
     pub icc: Option<Vec<u8>>,
     /// Adobe's writers store ink inverted.
     pub adobe: bool,
+    /// Coded without loss, as only raw files are.
+    pub lossless: bool,
 }
 
 /// Walks the markers up to the first scan (ITU T.81, annex B).
@@ -46,10 +51,15 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
         at += length;
         match marker {
             0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) && found.width == 0 => {
+                found.lossless = matches!(marker, 0xc3 | 0xc7 | 0xcb | 0xcf);
                 found.height = u32::from(u16::from_be_bytes([*segment.get(1)?, *segment.get(2)?]));
                 found.width = u32::from(u16::from_be_bytes([*segment.get(3)?, *segment.get(4)?]));
             }
-            0xe1 if found.exif.is_none() => found.exif = segment.strip_prefix(b"Exif\0\0").map(<[u8]>::to_vec),
+            0xe1 => {
+                let after = |name: &[u8]| segment.strip_prefix(name).map(<[u8]>::to_vec);
+                found.exif = found.exif.or_else(|| after(EXIF_IN_JPEG));
+                found.xmp = found.xmp.or_else(|| after(XMP_IN_JPEG));
+            }
             0xe2 => {
                 if let Some([number, _, part @ ..]) = segment.strip_prefix(b"ICC_PROFILE\0") {
                     profile.push((*number, part));
@@ -64,12 +74,6 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
         found.icc = Some(profile.into_iter().flat_map(|(_, part)| part).copied().collect());
     }
     (found.width > 0).then_some(found)
-}
-
-/// A decoded picture: planes when the file is plain YCbCr or grey, else pixels.
-pub enum Decoded {
-    Planes(Planes),
-    Pixels(DynamicImage),
 }
 
 fn damaged(cause: impl std::fmt::Display) -> Failure {
@@ -87,7 +91,7 @@ fn tolerate(result: turbojpeg::Result<()>) -> Result<(), Failure> {
 }
 
 /// Decodes to the smallest size the codec gives that is not below `at_least`; planes only when `planes` are of use.
-pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool) -> Result<Decoded, Failure> {
+pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool) -> Result<Picture, Failure> {
     let mut codec = Decompressor::new().map_err(Failure::internal)?;
     codec.set_scan_limit(SCANS_MAX).map_err(Failure::internal)?;
     let found = codec.read_header(bytes).map_err(damaged)?;
@@ -100,7 +104,7 @@ pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool)
     let (width, height) = (factor.scale(found.width), factor.scale(found.height));
     let planar = matches!(found.colorspace, Colorspace::YCbCr | Colorspace::Gray) && found.subsamp != Subsamp::Unknown && !found.is_lossless;
     if planes && planar {
-        return decode_planes(&mut codec, bytes, width, height, found.subsamp).map(Decoded::Planes);
+        return decode_planes(&mut codec, bytes, width, height, found.subsamp).map(Picture::Planes);
     }
     let format = match found.colorspace {
         Colorspace::CMYK | Colorspace::YCCK => PixelFormat::CMYK,
@@ -121,7 +125,7 @@ pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool)
         PixelFormat::GRAY => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
         _ => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
     };
-    image.map(Decoded::Pixels).ok_or_else(|| Failure::internal("a buffer of the wrong size"))
+    image.map(Picture::Pixels).ok_or_else(|| Failure::internal("a buffer of the wrong size"))
 }
 
 /// The factors with vector code, the smallest that is large enough.
@@ -157,36 +161,33 @@ fn decode_planes(codec: &mut Decompressor, bytes: &[u8], width: usize, height: u
 pub struct Settings {
     pub quality: u8,
     pub progressive: bool,
-    /// Chroma at full size; halved both ways otherwise.
-    pub full_chroma: bool,
+    pub subsamp: Subsamp,
 }
 
 impl Settings {
-    fn compressor(&self) -> turbojpeg::Result<Compressor> {
+    fn compressor(&self, subsamp: Subsamp) -> turbojpeg::Result<Compressor> {
         let mut codec = Compressor::new()?;
         codec.set_quality(i32::from(self.quality))?;
         codec.set_optimize(true)?;
         codec.set_progressive(self.progressive)?;
+        codec.set_subsamp(subsamp)?;
         Ok(codec)
     }
 }
 
-pub fn encode_planes(planes: Planes, settings: &Settings) -> Result<Vec<u8>, Failure> {
+/// Encodes planes whose chroma has the size that `settings` say.
+pub fn encode_planes(planes: &Planes, settings: &Settings) -> Result<Vec<u8>, Failure> {
+    if planes.chroma.is_none() {
+        return encode_pixels(&planes.luma, settings);
+    }
     let (width, height) = planes.size();
     let (width, height) = (width as usize, height as usize);
-    let mut codec = settings.compressor().map_err(Failure::internal)?;
-    let grey = planes.chroma.is_none();
-    let subsamp = match (grey, settings.full_chroma) {
-        (true, _) => Subsamp::Gray,
-        (_, true) => Subsamp::None,
-        _ => Subsamp::Sub2x2,
-    };
+    let subsamp = settings.subsamp;
+    let mut codec = settings.compressor(subsamp).map_err(Failure::internal)?;
+    let [luma, cb, cr] = planes.all()?;
     // The codec reads whole chroma blocks: luma is widened to an even size.
-    let mut luma = planes.luma.into_luma8();
-    if subsamp == Subsamp::Sub2x2 && (width % 2 == 1 || height % 2 == 1) {
-        luma = widened(&luma);
-    }
-    let (cb, cr) = planes.chroma.map(|(cb, cr)| (cb.into_luma8(), cr.into_luma8())).unwrap_or_default();
+    let odd = (subsamp != Subsamp::None && width % 2 == 1) || (subsamp == Subsamp::Sub2x2 && height % 2 == 1);
+    let luma = if odd { Cow::Owned(widened(luma)) } else { Cow::Borrowed(luma) };
     let image = YuvPlanesImage {
         y_stride: luma.width() as usize,
         u_stride: cb.width() as usize,
@@ -206,16 +207,14 @@ fn widened(plane: &GrayImage) -> GrayImage {
     GrayImage::from_fn(w.next_multiple_of(2), h.next_multiple_of(2), |x, y| *plane.get_pixel(x.min(w - 1), y.min(h - 1)))
 }
 
-pub fn encode_pixels(image: DynamicImage, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    let mut codec = settings.compressor().map_err(Failure::internal)?;
+pub fn encode_pixels(image: &DynamicImage, settings: &Settings) -> Result<Vec<u8>, Failure> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let (pixels, format, subsamp) = match image {
-        DynamicImage::ImageLuma8(_) | DynamicImage::ImageLuma16(_) => (image.into_luma8().into_raw(), PixelFormat::GRAY, Subsamp::Gray),
-        other => {
-            let subsamp = if settings.full_chroma { Subsamp::None } else { Subsamp::Sub2x2 };
-            (other.into_rgb8().into_raw(), PixelFormat::RGB, subsamp)
-        }
+        DynamicImage::ImageLuma8(grey) => (Cow::Borrowed(grey.as_raw()), PixelFormat::GRAY, Subsamp::Gray),
+        DynamicImage::ImageLuma16(_) => (Cow::Owned(image.to_luma8().into_raw()), PixelFormat::GRAY, Subsamp::Gray),
+        DynamicImage::ImageRgb8(rgb) => (Cow::Borrowed(rgb.as_raw()), PixelFormat::RGB, settings.subsamp),
+        other => (Cow::Owned(other.to_rgb8().into_raw()), PixelFormat::RGB, settings.subsamp),
     };
-    codec.set_subsamp(subsamp).map_err(Failure::internal)?;
-    codec.compress_to_vec(Image { pixels: &pixels, width, pitch: width * format.size(), height, format }).map_err(Failure::internal)
+    let mut codec = settings.compressor(subsamp).map_err(Failure::internal)?;
+    codec.compress_to_vec(Image { pixels: pixels.as_slice(), width, pitch: width * format.size(), height, format }).map_err(Failure::internal)
 }

@@ -4,23 +4,56 @@ use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
 
 mod animation;
+mod apng;
 mod colour;
+mod decoders;
+mod effects;
 mod encode;
 mod exif;
+mod frames;
 mod geometry;
 mod heif;
+mod jp2;
 mod jpeg;
+mod jxl;
 mod limit;
+mod metadata;
 mod open;
 mod options;
+mod pages;
+mod pdf;
 mod picture;
+mod placeholder;
 mod probe;
+mod psd;
+mod raw;
+mod sequence;
+mod set;
+mod smart;
+mod still;
 mod svg;
+mod target;
+mod tiff;
+mod tone;
 mod transcode;
+mod turns;
 mod webp;
+mod xmp;
 
-static CONVERTERS: [Erased; 1] = [erase::<transcode::Transcode>()];
+/// What is read; every converter of the family reads all of it.
+const READS: &[&str] = &[
+    "jpeg", "png", "webp", "gif", "apng", "avif", "heic", "jxl", "jp2", "tiff", "bmp", "svg", "ico", "psd", "raw", "hdr", "exr", "dds", "qoi", "pnm",
+    "tga",
+];
+
+static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<placeholder::Placeholder>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Image, zygote: Zygote::Image, converters: &CONVERTERS, probe: probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: heif::load, idle: svg::warm, readable: &[], threads: 1 };
+pub static WARMTH: Warmth = Warmth { warm: heif::load, idle: warm_later, readable: &[], threads: 1 };
+
+/// What few files need. Without libjxl only jxl cannot be written.
+fn warm_later() {
+    svg::warm();
+    let _ = jxl::load();
+}

@@ -1,6 +1,7 @@
 //! Measures pictures.
 
-use super::{exif, jpeg, open};
+use super::picture::Picture;
+use super::{exif, open};
 use crate::convert::{Ctx, Depth, Input};
 use crate::failure::Failure;
 use crate::job::Media;
@@ -20,7 +21,7 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
                 ctx.check()?;
                 frame.map_err(|e| open::damaged(input, e).detail(format!("frame {}", n + 1)))?;
             }
-        } else if let jpeg::Decoded::Pixels(image) = opened.decode(input, (facts.width, facts.height), true)?
+        } else if let Picture::Pixels(image) = opened.decode(input, (facts.width, facts.height), true)?
             && (image.width(), image.height()) != (facts.width, facts.height)
         {
             return Err(open::damaged(input, "the header's size is not the picture's"));

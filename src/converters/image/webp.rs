@@ -103,29 +103,35 @@ pub fn encode_pixels(image: &DynamicImage, settings: &Settings) -> Result<Vec<u8
     Picture::of_pixels(image, settings.lossless)?.encode(&settings.config()?)
 }
 
-/// Encodes full-range planes; WebP wants them in the narrow range of television.
-pub fn encode_planes(planes: Planes, settings: &Settings) -> Result<Vec<u8>, Failure> {
-    let (width, height) = planes.size();
-    let mut picture = Picture::new(width, height)?;
-    let (luma, cb, cr) = planes.chroma_or_neutral();
-    let narrow = |plane: DynamicImage, table: [u8; 256]| {
+/// Full-range planes in the narrow range of television, which WebP wants.
+pub fn narrowed(planes: Planes) -> Planes {
+    let narrow = |plane: DynamicImage, table: &[u8; 256]| {
         let mut plane = plane.into_luma8();
         plane.iter_mut().for_each(|v| *v = table.get(usize::from(*v)).copied().unwrap_or(*v));
-        plane
+        DynamicImage::from(plane)
     };
-    let luma = narrow(luma, std::array::from_fn(|v| (16.5 + v as f32 * 219.0 / 255.0) as u8));
+    let luma = std::array::from_fn(|v| (16.5 + v as f32 * 219.0 / 255.0) as u8);
     let chroma = std::array::from_fn(|v| (128.5 + (v as f32 - 128.0) * 224.0 / 255.0) as u8);
-    let (mut cb, mut cr, mut luma) = (narrow(cb, chroma), narrow(cr, chroma), luma);
+    let Planes { luma: y, chroma: colours } = planes.coloured();
+    Planes { luma: narrow(y, &luma), chroma: colours.map(|(cb, cr)| (narrow(cb, &chroma), narrow(cr, &chroma))) }
+}
+
+/// Encodes planes of the narrow range with chroma halved both ways.
+pub fn encode_planes(planes: &Planes, settings: &Settings) -> Result<Vec<u8>, Failure> {
+    let (width, height) = planes.size();
+    let mut picture = Picture::new(width, height)?;
+    let [luma, cb, cr] = planes.all()?;
     if cb.dimensions() != (width.div_ceil(2), height.div_ceil(2)) || cr.dimensions() != cb.dimensions() {
         return Err(Failure::internal("chroma planes of the wrong size"));
     }
     picture.0.use_argb = 0;
-    picture.0.y = luma.as_mut_ptr();
-    picture.0.u = cb.as_mut_ptr();
-    picture.0.v = cr.as_mut_ptr();
+    // The encoder only reads them, unless told to clean up what is transparent, of which there is nothing.
+    picture.0.y = luma.as_ptr().cast_mut();
+    picture.0.u = cb.as_ptr().cast_mut();
+    picture.0.v = cr.as_ptr().cast_mut();
     picture.0.y_stride = width as c_int;
     picture.0.uv_stride = width.div_ceil(2) as c_int;
-    // The planes stay ours and outlive this call; freeing the picture leaves memory it did not allocate alone.
+    // The planes are borrowed for longer than this call; freeing the picture leaves memory it did not allocate alone.
     picture.encode(&settings.config()?)
 }
 
