@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Compressed files of one entry.
+const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst", "lz4", "br"];
+
 fn good(format: &str) -> PathBuf {
     fixture(&match format {
         "7z" => "archive/7z/good/plain.7z".to_owned(),
-        "gz" | "bz2" | "xz" | "zst" => format!("archive/{format}/good/readme.txt.{format}"),
+        format if SINGLE.contains(&format) => format!("archive/{format}/good/readme.txt.{format}"),
         _ => format!("archive/{format}/good/mixed.{format}"),
     })
 }
@@ -62,11 +65,12 @@ fn every_archive_becomes_every_other() {
             let media = run.probe(&file, Depth::Proof).unwrap_or_else(|e| panic!("{from} to {to}: {e:?}"));
             assert_eq!(media.entries, produced.files[0].expect.entries, "{from} to {to}");
             match to {
-                "gz" | "bz2" | "xz" | "zst" => {
+                to if SINGLE.contains(&to) => {
                     let program = match to {
                         "gz" => "gzip",
                         "bz2" => "bzip2",
                         "xz" => "xz",
+                        "lz4" => "lz4",
                         _ => "zstd",
                     };
                     assert_eq!(tool(program, &["-dc", &file.to_string_lossy()]), text(), "{from} to {to}");
@@ -75,11 +79,18 @@ fn every_archive_becomes_every_other() {
                     if matches!(to, "zip" | "7z") {
                         tool("7z", &["t", "-bd", &file.to_string_lossy()]);
                     }
-                    let inside =
-                        if to == "7z" && from == "7z" || listing(&file).contains(&"readme.txt".to_owned()) { "readme.txt" } else { "missing" };
-                    assert_eq!(content(&file, inside), text(), "{from} to {to}");
-                    let files = if ["gz", "bz2", "xz", "zst"].contains(&from) { 1 } else { 4 };
-                    assert!(listing(&file).len() >= files, "{from} to {to}: {:?}", listing(&file));
+                    let (inside, files) = match from {
+                        // A package is an archive of two archives.
+                        "deb" => ("data.tar.xz", 3),
+                        "ar" => ("readme.txt", 3),
+                        from if SINGLE.contains(&from) => ("readme.txt", 1),
+                        _ => ("readme.txt", 4),
+                    };
+                    let found = listing(&file);
+                    assert!(found.len() >= files && found.iter().any(|name| name == inside), "{from} to {to}: {found:?}");
+                    if inside == "readme.txt" {
+                        assert_eq!(content(&file, inside), text(), "{from} to {to}");
+                    }
                 }
             }
         }
@@ -124,7 +135,7 @@ fn second_names_stay_reachable() {
 
 #[test]
 fn files_come_out_as_they_went_in() {
-    for format in ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"] {
+    for format in ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lz4", "7z", "rar", "iso", "cpio"] {
         let run = Run::new();
         let (produced, dir) = run.convert(&good(format), "files", json!({})).unwrap();
         let by_name = |name: &str| produced.files.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("{name} in {format}"));
@@ -135,7 +146,17 @@ fn files_come_out_as_they_went_in() {
         assert!(std::fs::read_dir(&dir).unwrap().all(|f| f.unwrap().file_type().unwrap().is_file()), "only plain files");
     }
     let run = Run::new();
-    for odd in ["zip/good/bzip2.zip", "zip/good/lzma.zip", "zip/good/deflate64.zip", "7z/good/ppmd.7z"] {
+    for odd in [
+        "zip/good/bzip2.zip",
+        "zip/good/lzma.zip",
+        "zip/good/deflate64.zip",
+        "7z/good/ppmd.7z",
+        "rar/good/mixed4.rar",
+        "cab/good/mixed.cab",
+        "cab/odd/stored.cab",
+        "cpio/odd/old.cpio",
+        "ar/good/mixed.ar",
+    ] {
         let (files, _) = extracted(&run, &fixture(&format!("archive/{odd}")), json!({})).unwrap();
         assert_eq!(files["readme.txt"], text().into_bytes(), "{odd}");
     }
@@ -189,6 +210,17 @@ fn equal_names_are_renamed_or_refused() {
 
 #[test]
 fn passwords() {
+    for (file, fate) in [
+        ("locked", Code::PasswordRequired),
+        ("locked4", Code::PasswordRequired),
+        ("sealed", Code::PasswordRequired),
+        ("sealed4", Code::PasswordRequired),
+    ] {
+        let (run, source) = (Run::new(), fixture(&format!("archive/rar/odd/{file}.rar")));
+        fails(run.file(&source, "tar", json!({})), fate);
+        let failure = fails(run.file(&source, "tar", json!({"password": "test"})), Code::UnsupportedFormat);
+        assert!(failure.message.contains("Encrypted RAR"), "{file}: {failure:?}");
+    }
     for file in ["zip/odd/aes.zip", "zip/odd/zipcrypto.zip", "7z/odd/encrypted.7z"] {
         let (run, source) = (Run::new(), fixture(&format!("archive/{file}")));
         fails(run.file(&source, "tar", json!({})), Code::PasswordRequired);
@@ -202,6 +234,13 @@ fn passwords() {
     assert!(tool("7z", &["l", "-slt", &sealed.to_string_lossy()]).contains("AES-256"));
     fails(run.file(&sealed, "tar", json!({"password": "wrong"})), Code::WrongPassword);
     assert!(run.probe(&sealed, Depth::Proof).unwrap().entries.is_some(), "a sealed result can still be counted");
+    let sealed = run.file(&good("tar.gz"), "7z", json!({"output_password": "mill"})).unwrap();
+    tool("7z", &["t", "-bd", "-pmill", &sealed.to_string_lossy()]);
+    let told = std::process::Command::new("7z").args(["l", "-pwrong", &sealed.to_string_lossy()]).output().unwrap();
+    assert!(!told.status.success() && !String::from_utf8_lossy(&told.stdout).contains("readme.txt"), "the names are sealed too");
+    fails(run.file(&sealed, "tar", json!({})), Code::PasswordRequired);
+    let plain = run.file(&sealed, "tar", json!({"password": "mill"})).unwrap();
+    assert_eq!(content(&plain, "readme.txt"), text());
     fails(run.file(&good("zip"), "tar", json!({"output_password": "x"})), Code::InvalidOption);
 }
 
@@ -218,6 +257,85 @@ fn listings_tell_everything() {
     assert!(hostile["warnings"][0].as_str().unwrap().contains("`..`"), "a listing warns where unpacking refuses");
     assert_eq!(list(&run, &fixture("archive/zip/odd/aes.zip"), json!({}))["entries"][0]["encrypted"].as_bool(), Some(true));
     assert_eq!(list(&run, &fixture("archive/zip/odd/empty.zip"), json!({}))["files"], 0);
+}
+
+#[test]
+fn archives_of_other_systems_keep_names_times_and_links() {
+    let run = Run::new();
+    for (file, modes) in [("rar/good/mixed.rar", true), ("rar/good/mixed4.rar", true), ("cpio/good/mixed.cpio", true), ("iso/good/mixed.iso", false)]
+    {
+        let found = list(&run, &fixture(&format!("archive/{file}")), json!({"sha256": true}));
+        let entry = |path: &str| found["entries"].as_array().unwrap().iter().find(|e| e["path"] == path).cloned().unwrap_or_default();
+        assert_eq!(entry("readme.txt")["modified"], "2024-02-29T12:34:56Z", "{file}");
+        assert_eq!(entry("readme.txt")["size_bytes"], text().len(), "{file}");
+        assert_eq!(entry("readme.txt")["sha256"], hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text().as_bytes())), "{file}");
+        if modes {
+            assert_eq!(entry("tool.sh")["mode"], "0755", "{file}");
+            assert_eq!(entry("sub/link.txt")["target"], "../readme.txt", "{file}");
+        }
+    }
+    for (file, name) in [("rar/odd/unicode.rar", "Мельница/水車.txt"), ("iso/odd/joliet.iso", "Мельница.txt")] {
+        let (files, _) = extracted(&run, &fixture(&format!("archive/{file}")), json!({})).unwrap();
+        assert!(files.contains_key(name), "{file}: {:?}", files.keys());
+    }
+    let (files, _) = extracted(&run, &fixture("archive/lz4/odd/two_frames.txt.lz4"), json!({})).unwrap();
+    assert_eq!(files.into_values().next().unwrap(), text().repeat(2).into_bytes());
+}
+
+#[test]
+fn what_a_zip_holds_goes_into_another_as_it_is() {
+    let run = Run::new();
+    // Packed with the least effort: packing it anew would make it smaller.
+    let source = run.folder.path().join("weak.zip");
+    let folder = run.folder.path().join("weak");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("readme.txt"), text()).unwrap();
+    std::fs::write(folder.join("other.txt"), text()).unwrap();
+    tool("bsdtar", &["-cf", source.to_str().unwrap(), "--format", "zip", "--options", "compression-level=1", "-C", folder.to_str().unwrap(), "."]);
+    let packed = |file: &Path| {
+        list(&run, file, json!({}))["entries"].as_array().unwrap().iter().find(|e| e["path"] == "readme.txt").unwrap()["packed_bytes"].as_u64()
+    };
+    let before = packed(&source);
+    let copied = run.file(&source, "zip", json!({"exclude": ["other*"]})).unwrap();
+    assert_eq!(packed(&copied), before);
+    tool("7z", &["t", "-bd", &copied.to_string_lossy()]);
+    assert_eq!(listing(&copied), ["readme.txt"]);
+    let anew = run.file(&source, "zip", json!({"level": 9})).unwrap();
+    assert_ne!(packed(&anew), before);
+}
+
+#[test]
+fn volumes_put_together_are_the_archive() {
+    let run = Run::new();
+    let noise: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let source = run.folder.path().join("noise.tar");
+    std::fs::write(run.folder.path().join("noise.bin"), noise).unwrap();
+    tool("bsdtar", &["-cf", source.to_str().unwrap(), "-C", run.folder.path().to_str().unwrap(), "noise.bin"]);
+    for to in ["zip", "7z", "tar.gz"] {
+        let (produced, dir) = run.convert(&source, to, json!({"volume_bytes": 300_000})).unwrap();
+        let sizes: Vec<u64> = produced.files.iter().map(|f| std::fs::metadata(dir.join(&f.file)).unwrap().len()).collect();
+        assert!(sizes.len() >= 2 && sizes[..sizes.len() - 1].iter().all(|size| *size == 300_000), "{to}: {sizes:?}");
+        assert!(produced.files[1].name.ends_with(&format!(".{to}.002")), "{:?}", produced.files[1].name);
+        let whole: Vec<u8> = produced.files.iter().flat_map(|f| std::fs::read(dir.join(&f.file)).unwrap()).collect();
+        let path = run.folder.path().join(format!("whole.{to}"));
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(listing(&path), ["noise.bin"], "{to}");
+    }
+    let (_, converter) = converters::by_id("archive.repack").unwrap();
+    assert_eq!((converter.check)(&json!({"volume_bytes": 10})).unwrap_err().field, "volume_bytes");
+}
+
+#[test]
+fn archives_can_be_tested_alone() {
+    let run = Run::new();
+    assert_eq!(list(&run, &good("zip"), json!({}))["tested"], false);
+    for format in ["zip", "tar.zst", "7z", "rar"] {
+        assert_eq!(list(&run, &good(format), json!({"test": true}))["tested"], true, "{format}");
+    }
+    for broken in ["zip/broken/flipped.zip", "rar/broken/flipped.rar"] {
+        let failure = fails(run.file(&fixture(&format!("archive/{broken}")), "json", json!({"test": true})), Code::CorruptInput);
+        assert!(failure.message.contains("readme.txt"), "{broken}: {failure:?}");
+    }
 }
 
 #[test]

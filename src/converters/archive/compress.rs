@@ -13,6 +13,7 @@ pub enum Compressor {
     Bzip2(bzip2::write::BzEncoder<Target>),
     Xz(liblzma::write::XzEncoder<Target>),
     Zstd(zstd::stream::write::Encoder<'static, Target>),
+    Lz4(lz4_flex::frame::FrameEncoder<Target>),
 }
 
 impl Compressor {
@@ -35,6 +36,10 @@ impl Compressor {
                 encoder.include_checksum(true)?;
                 Compressor::Zstd(encoder)
             }
+            "tar.lz4" | "lz4" => {
+                let frame = lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB).content_checksum(true);
+                Compressor::Lz4(lz4_flex::frame::FrameEncoder::with_frame_info(frame, target))
+            }
             _ => Compressor::Plain(target),
         })
     }
@@ -46,6 +51,7 @@ impl Compressor {
             Compressor::Bzip2(encoder) => encoder.finish(),
             Compressor::Xz(encoder) => encoder.finish(),
             Compressor::Zstd(encoder) => encoder.finish(),
+            Compressor::Lz4(encoder) => encoder.finish().map_err(Into::into),
         }?
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?
@@ -59,6 +65,7 @@ impl Compressor {
             Compressor::Bzip2(encoder) => encoder,
             Compressor::Xz(encoder) => encoder,
             Compressor::Zstd(encoder) => encoder,
+            Compressor::Lz4(encoder) => encoder,
         }
     }
 }

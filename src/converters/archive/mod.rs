@@ -10,8 +10,10 @@ mod fault;
 mod guard;
 #[cfg(feature = "testing")]
 mod hostile;
+mod libarchive;
 mod list;
 mod names;
+mod near;
 mod options;
 mod probe;
 mod repack;
@@ -19,8 +21,10 @@ mod select;
 mod seven;
 mod sink;
 mod tar;
+mod volumes;
 mod walk;
 mod zip;
+mod zip_copy;
 mod zip_sink;
 
 static CONVERTERS: &[Erased] = &[
