@@ -4,4 +4,6 @@ mod archive;
 mod audio;
 mod document;
 mod image;
+mod pdf;
+mod tables;
 mod video;
