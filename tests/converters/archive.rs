@@ -4,7 +4,9 @@ use crate::support::direct::{Run, fails, fixture, tool};
 use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::{Code, Failure};
+use millrace::format::Format;
 use millrace::limits::Size;
+use millrace::queue::Queues;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -508,5 +510,16 @@ fn a_stop_is_heeded_while_a_block_is_being_packed() {
             assert_eq!(failure.code, Code::Cancelled, "{to}: {failure:?}");
             assert!(took < std::time::Duration::from_secs(3), "{to}: {took:?}");
         });
+    }
+}
+
+#[test]
+fn shipped_presets_are_accepted() {
+    let queues = Queues::load(&[]).unwrap();
+    let (_, definition) = queues.iter().find(|(name, _)| "archive" == *name).unwrap();
+    assert!(definition.settings.presets.len() >= 4);
+    for (name, preset) in &definition.settings.presets {
+        let accepts = |from: &&str| (converters::find(Format::parse(from).unwrap(), preset.to).unwrap().1.check)(&preset.options).is_ok();
+        assert!(["zip"].iter().any(accepts), "{name}");
     }
 }

@@ -5,6 +5,8 @@ use crate::support::jailed::Jailed;
 use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::Code;
+use millrace::format::Format;
+use millrace::queue::Queues;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -166,5 +168,16 @@ fn archival_pdfs_have_their_fonts_and_colours_inside() {
             assert!(!objects.contains(forbidden), "{version}: {forbidden}");
         }
         assert!(version != "a-1b" || !objects.contains("/SMask "), "PDF/A-1 knows no transparency");
+    }
+}
+
+#[test]
+fn shipped_presets_are_accepted() {
+    let queues = Queues::load(&[]).unwrap();
+    let (_, definition) = queues.iter().find(|(name, _)| "document" == *name).unwrap();
+    assert!(definition.settings.presets.len() >= 4);
+    for (name, preset) in &definition.settings.presets {
+        let accepts = |from: &&str| (converters::find(Format::parse(from).unwrap(), preset.to).unwrap().1.check)(&preset.options).is_ok();
+        assert!(["docx", "pdf"].iter().any(accepts), "{name}");
     }
 }

@@ -1,5 +1,6 @@
 //! Compressors of one stream.
 
+use super::gzip::GzipWriter;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -9,7 +10,7 @@ type Target = BufWriter<File>;
 /// One of the compressors, or none.
 pub enum Compressor {
     Plain(Target),
-    Gzip(flate2::write::GzEncoder<Target>),
+    Gzip(GzipWriter<Target>),
     Bzip2(bzip2::write::BzEncoder<Target>),
     Xz(liblzma::write::XzEncoder<Target>),
     Zstd(zstd::stream::write::Encoder<'static, Target>),
@@ -22,7 +23,7 @@ impl Compressor {
         let target = BufWriter::with_capacity(256 << 10, File::create(path)?);
         let threads = threads.clamp(1, 16) as u32;
         Ok(match format {
-            "tar.gz" | "gz" => Compressor::Gzip(flate2::write::GzEncoder::new(target, flate2::Compression::new(level.unwrap_or(7).into()))),
+            "tar.gz" | "gz" => Compressor::Gzip(GzipWriter::new(target, level, threads as usize)?),
             "tar.bz2" | "bz2" => Compressor::Bzip2(bzip2::write::BzEncoder::new(target, bzip2::Compression::new(level.unwrap_or(9).into()))),
             "tar.xz" | "xz" => {
                 let mut builder = liblzma::stream::MtStreamBuilder::new();

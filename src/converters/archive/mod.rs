@@ -4,10 +4,12 @@ use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
 
 mod compress;
+mod deflate;
 mod entry;
 mod extract;
 mod fault;
 mod guard;
+mod gzip;
 #[cfg(feature = "testing")]
 mod hostile;
 mod libarchive;
@@ -25,6 +27,7 @@ mod volumes;
 mod walk;
 mod zip;
 mod zip_copy;
+mod zip_locked;
 mod zip_sink;
 
 static CONVERTERS: &[Erased] = &[

@@ -8,7 +8,7 @@ use super::select::Selection;
 use super::sink::{Sink, Threaded};
 use super::tar::TarSink;
 use super::walk::{self, Reading, walk};
-use super::{libarchive, seven, volumes, zip_copy, zip_sink};
+use super::{libarchive, seven, volumes, zip_copy, zip_locked, zip_sink};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -18,13 +18,14 @@ pub struct Repack;
 
 const ARCHIVES: &[&str] = &["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lz4", "7z"];
 const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst", "lz4"];
+const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "zst", "lz4", "br"];
 
 impl Converter for Repack {
     const SPEC: Spec = Spec {
         id: "archive.repack",
         family: Family::Archive,
         summary: "Turns archives into other formats, as a stream: nothing is unpacked to disk.",
-        pairs: &[(ARCHIVES, ARCHIVES), (libarchive::FORMATS, ARCHIVES), (SINGLE, ARCHIVES), (SINGLE, SINGLE), (&["br"], ARCHIVES), (&["br"], SINGLE)],
+        pairs: &[(ARCHIVES, ARCHIVES), (libarchive::FORMATS, ARCHIVES), (COMPRESSED, ARCHIVES), (COMPRESSED, SINGLE)],
     };
     type Options = RepackOptions;
 
@@ -53,7 +54,10 @@ fn repack(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) ->
     let reading_options = options.reading();
     let mut selection = Selection::new(&reading_options)?;
     let sink: Box<dyn Sink> = match to {
-        "zip" => Box::new(zip_sink::ZipSink::create(&output.path(), options.level, options.output_password.as_deref(), ctx.threads)?),
+        "zip" => match options.output_password.as_deref() {
+            Some(password) => Box::new(zip_locked::LockedZipSink::create(&output.path(), options.level, password)?),
+            None => Box::new(zip_sink::ZipSink::create(&output.path(), options.level, ctx.threads)?),
+        },
         "7z" => Box::new(seven::SevenSink::create(&output.path(), options.level, options.output_password.as_deref(), ctx.threads)?),
         _ => Box::new(TarSink::new(Compressor::create(&output.path(), to, options.level, ctx.threads).map_err(fault::writing)?)),
     };
