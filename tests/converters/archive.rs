@@ -4,9 +4,7 @@ use crate::support::direct::{Run, fails, fixture, tool};
 use millrace::convert::Depth;
 use millrace::converters;
 use millrace::failure::{Code, Failure};
-use millrace::format::Format;
 use millrace::limits::Size;
-use millrace::queue::Queues;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Compressed files of one entry.
 const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst", "lz4", "br"];
 
-fn good(format: &str) -> PathBuf {
+pub fn good(format: &str) -> PathBuf {
     fixture(&match format {
         "7z" => "archive/7z/good/plain.7z".to_owned(),
         format if SINGLE.contains(&format) => format!("archive/{format}/good/readme.txt.{format}"),
@@ -22,12 +20,12 @@ fn good(format: &str) -> PathBuf {
     })
 }
 
-fn text() -> String {
+pub fn text() -> String {
     (0..400).map(|n| format!("line {n}: the mill turns\n")).collect()
 }
 
 /// What bsdtar finds, by path.
-fn listing(file: &Path) -> Vec<String> {
+pub fn listing(file: &Path) -> Vec<String> {
     let mut names: Vec<String> = tool("bsdtar", &["-tf", &file.to_string_lossy()])
         .lines()
         .map(|l| l.trim_start_matches("./").trim_end_matches('/').to_owned())
@@ -42,16 +40,16 @@ fn content(file: &Path, entry: &str) -> String {
 }
 
 /// Contents by name.
-type Contents = BTreeMap<String, Vec<u8>>;
+pub type Contents = BTreeMap<String, Vec<u8>>;
 
-fn extracted(run: &Run, input: &Path, options: Value) -> Result<(Contents, Vec<String>), Failure> {
+pub fn extracted(run: &Run, input: &Path, options: Value) -> Result<(Contents, Vec<String>), Failure> {
     let (produced, dir) = run.convert(input, "files", options)?;
     assert!(produced.files.iter().all(|f| !f.expect.probe));
     let read = |f: &millrace::convert::ProducedFile| (f.name.clone(), std::fs::read(dir.join(&f.file)).unwrap());
     Ok((produced.files.iter().map(read).collect(), produced.warnings))
 }
 
-fn list(run: &Run, input: &Path, options: Value) -> Value {
+pub fn list(run: &Run, input: &Path, options: Value) -> Value {
     let file = run.file(input, "json", options).unwrap();
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
@@ -181,36 +179,6 @@ fn patterns_choose() {
 }
 
 #[test]
-fn names_in_old_encodings_are_read() {
-    let run = Run::new();
-    let names = |file: &str, options: Value| {
-        extracted(&run, &fixture(&format!("archive/zip/odd/{file}.zip")), options).unwrap().0.into_keys().collect::<Vec<_>>()
-    };
-    assert!(names("cp866", json!({})).contains(&"Отчёт за год.txt".to_owned()), "{:?}", names("cp866", json!({})));
-    assert!(names("cp866", json!({"name_encoding": "cp866"})).contains(&"Фотографии/лето.txt".to_owned()));
-    assert!(names("shift_jis", json!({})).contains(&"写真/夏休みの思い出.txt".to_owned()), "{:?}", names("shift_jis", json!({})));
-    assert_eq!(names("german_cp437", json!({"name_encoding": "cp437"})), ["Grüße.txt"]);
-    let odd = names("unicode", json!({}));
-    for name in ["Мельница.txt", "new\nline.txt", "-rf", "\u{202e}cod.exe"] {
-        assert!(odd.contains(&name.to_owned()), "{name:?}");
-    }
-    let file = run.file(&fixture("archive/zip/odd/cp866.zip"), "tar.gz", json!({})).unwrap();
-    let (files, _) = extracted(&run, &file, json!({})).unwrap();
-    assert_eq!(files["Отчёт за год.txt"], "Отчёт за год.txt".as_bytes());
-}
-
-#[test]
-fn equal_names_are_renamed_or_refused() {
-    let run = Run::new();
-    let source = fixture("archive/zip/odd/duplicates.zip");
-    let (files, warnings) = extracted(&run, &source, json!({})).unwrap();
-    assert_eq!(files.len(), 3);
-    assert_eq!(files["same.txt"], b"first");
-    assert!(!warnings.is_empty());
-    fails(run.convert(&source, "tar", json!({"on_duplicate": "refuse"})), Code::CorruptInput);
-}
-
-#[test]
 fn passwords() {
     for (file, fate) in [
         ("locked", Code::PasswordRequired),
@@ -259,85 +227,6 @@ fn listings_tell_everything() {
     assert!(hostile["warnings"][0].as_str().unwrap().contains("`..`"), "a listing warns where unpacking refuses");
     assert_eq!(list(&run, &fixture("archive/zip/odd/aes.zip"), json!({}))["entries"][0]["encrypted"].as_bool(), Some(true));
     assert_eq!(list(&run, &fixture("archive/zip/odd/empty.zip"), json!({}))["files"], 0);
-}
-
-#[test]
-fn archives_of_other_systems_keep_names_times_and_links() {
-    let run = Run::new();
-    for (file, modes) in [("rar/good/mixed.rar", true), ("rar/good/mixed4.rar", true), ("cpio/good/mixed.cpio", true), ("iso/good/mixed.iso", false)]
-    {
-        let found = list(&run, &fixture(&format!("archive/{file}")), json!({"sha256": true}));
-        let entry = |path: &str| found["entries"].as_array().unwrap().iter().find(|e| e["path"] == path).cloned().unwrap_or_default();
-        assert_eq!(entry("readme.txt")["modified"], "2024-02-29T12:34:56Z", "{file}");
-        assert_eq!(entry("readme.txt")["size_bytes"], text().len(), "{file}");
-        assert_eq!(entry("readme.txt")["sha256"], hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text().as_bytes())), "{file}");
-        if modes {
-            assert_eq!(entry("tool.sh")["mode"], "0755", "{file}");
-            assert_eq!(entry("sub/link.txt")["target"], "../readme.txt", "{file}");
-        }
-    }
-    for (file, name) in [("rar/odd/unicode.rar", "Мельница/水車.txt"), ("iso/odd/joliet.iso", "Мельница.txt")] {
-        let (files, _) = extracted(&run, &fixture(&format!("archive/{file}")), json!({})).unwrap();
-        assert!(files.contains_key(name), "{file}: {:?}", files.keys());
-    }
-    let (files, _) = extracted(&run, &fixture("archive/lz4/odd/two_frames.txt.lz4"), json!({})).unwrap();
-    assert_eq!(files.into_values().next().unwrap(), text().repeat(2).into_bytes());
-}
-
-#[test]
-fn what_a_zip_holds_goes_into_another_as_it_is() {
-    let run = Run::new();
-    // Packed with the least effort: packing it anew would make it smaller.
-    let source = run.folder.path().join("weak.zip");
-    let folder = run.folder.path().join("weak");
-    std::fs::create_dir(&folder).unwrap();
-    std::fs::write(folder.join("readme.txt"), text()).unwrap();
-    std::fs::write(folder.join("other.txt"), text()).unwrap();
-    tool("bsdtar", &["-cf", source.to_str().unwrap(), "--format", "zip", "--options", "compression-level=1", "-C", folder.to_str().unwrap(), "."]);
-    let packed = |file: &Path| {
-        list(&run, file, json!({}))["entries"].as_array().unwrap().iter().find(|e| e["path"] == "readme.txt").unwrap()["packed_bytes"].as_u64()
-    };
-    let before = packed(&source);
-    let copied = run.file(&source, "zip", json!({"exclude": ["other*"]})).unwrap();
-    assert_eq!(packed(&copied), before);
-    tool("7z", &["t", "-bd", &copied.to_string_lossy()]);
-    assert_eq!(listing(&copied), ["readme.txt"]);
-    let anew = run.file(&source, "zip", json!({"level": 9})).unwrap();
-    assert_ne!(packed(&anew), before);
-}
-
-#[test]
-fn volumes_put_together_are_the_archive() {
-    let run = Run::new();
-    let noise: Vec<u8> = (0..200_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let source = run.folder.path().join("noise.tar");
-    std::fs::write(run.folder.path().join("noise.bin"), noise).unwrap();
-    tool("bsdtar", &["-cf", source.to_str().unwrap(), "-C", run.folder.path().to_str().unwrap(), "noise.bin"]);
-    for to in ["zip", "7z", "tar.gz"] {
-        let (produced, dir) = run.convert(&source, to, json!({"volume_bytes": 300_000})).unwrap();
-        let sizes: Vec<u64> = produced.files.iter().map(|f| std::fs::metadata(dir.join(&f.file)).unwrap().len()).collect();
-        assert!(sizes.len() >= 2 && sizes[..sizes.len() - 1].iter().all(|size| *size == 300_000), "{to}: {sizes:?}");
-        assert!(produced.files[1].name.ends_with(&format!(".{to}.002")), "{:?}", produced.files[1].name);
-        let whole: Vec<u8> = produced.files.iter().flat_map(|f| std::fs::read(dir.join(&f.file)).unwrap()).collect();
-        let path = run.folder.path().join(format!("whole.{to}"));
-        std::fs::write(&path, whole).unwrap();
-        assert_eq!(listing(&path), ["noise.bin"], "{to}");
-    }
-    let (_, converter) = converters::by_id("archive.repack").unwrap();
-    assert_eq!((converter.check)(&json!({"volume_bytes": 10})).unwrap_err().field, "volume_bytes");
-}
-
-#[test]
-fn archives_can_be_tested_alone() {
-    let run = Run::new();
-    assert_eq!(list(&run, &good("zip"), json!({}))["tested"], false);
-    for format in ["zip", "tar.zst", "7z", "rar"] {
-        assert_eq!(list(&run, &good(format), json!({"test": true}))["tested"], true, "{format}");
-    }
-    for broken in ["zip/broken/flipped.zip", "rar/broken/flipped.rar"] {
-        let failure = fails(run.file(&fixture(&format!("archive/{broken}")), "json", json!({"test": true})), Code::CorruptInput);
-        assert!(failure.message.contains("readme.txt"), "{broken}: {failure:?}");
-    }
 }
 
 #[test]
@@ -510,16 +399,5 @@ fn a_stop_is_heeded_while_a_block_is_being_packed() {
             assert_eq!(failure.code, Code::Cancelled, "{to}: {failure:?}");
             assert!(took < std::time::Duration::from_secs(3), "{to}: {took:?}");
         });
-    }
-}
-
-#[test]
-fn shipped_presets_are_accepted() {
-    let queues = Queues::load(&[]).unwrap();
-    let (_, definition) = queues.iter().find(|(name, _)| "archive" == *name).unwrap();
-    assert!(definition.settings.presets.len() >= 4);
-    for (name, preset) in &definition.settings.presets {
-        let accepts = |from: &&str| (converters::find(Format::parse(from).unwrap(), preset.to).unwrap().1.check)(&preset.options).is_ok();
-        assert!(["zip"].iter().any(accepts), "{name}");
     }
 }

@@ -5,5 +5,6 @@ mod audio;
 mod document;
 mod image;
 mod pdf;
+mod repack;
 mod tables;
 mod video;

@@ -130,6 +130,29 @@ fn pdfs_tell_what_they_are() {
 }
 
 #[test]
+fn text_can_be_set_out_as_on_the_page() {
+    let letter = fixture("document/pdf/good/letter.pdf");
+    let run = Run::new();
+    let ours = std::fs::read_to_string(run.file(&letter, "txt", json!({"layout": true, "pages": "1"})).unwrap()).unwrap();
+    let column = |word: &str| {
+        let line = ours.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("no `{word}` in {ours}"));
+        line.split(word).next().unwrap().chars().count()
+    };
+    assert_eq!((column("Latin"), column("Cyrillic")), (0, 0));
+    assert!(column("The quick brown") > 20);
+    for word in ["déjà vu", "Съешь", "天地"] {
+        assert_eq!(column(word), column("The quick brown"), "{ours}");
+    }
+    let theirs = text(&letter, &["-layout", "-l", "1"]);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for start in ["Latin", "Cyrillic", "Paragraph 1."] {
+        let line = |text: &str| words(text.lines().find(|line| line.trim_start().starts_with(start)).unwrap());
+        assert_eq!(line(&ours), line(&theirs));
+    }
+    assert!(ours.contains("الشَمسِ"), "{ours}");
+}
+
+#[test]
 fn broken_pdfs_are_not_rewritten() {
     for name in ["cut", "empty", "noise"] {
         for to in ["pdf", "json"] {

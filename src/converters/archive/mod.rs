@@ -22,6 +22,7 @@ mod repack;
 mod select;
 mod seven;
 mod sink;
+mod sparse;
 mod tar;
 mod volumes;
 mod walk;

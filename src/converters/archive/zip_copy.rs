@@ -36,7 +36,9 @@ pub fn copy(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) 
     let mut taken: Vec<Option<Entry>> = Vec::new();
     walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
         let wanted = selection.take(&mut entry)?;
-        io::copy(data, &mut io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
+        if wanted {
+            io::copy(data, &mut io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
+        }
         taken.push(wanted.then_some(entry));
         Ok(())
     })?;

@@ -1,6 +1,7 @@
 //! Reading and rewriting pdf.
 
 mod info;
+mod layout;
 mod merge;
 mod pages;
 mod qpdf;
