@@ -2,7 +2,7 @@
 
 use super::host::ChildHost;
 use super::seccomp::{Filters, deadly_names};
-use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, policy, sys, wire};
+use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, output_folder, policy, sys, wire};
 use crate::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use crate::failure::{Code, Failure};
 use rustix::fs::{Mode, OFlags, open};
@@ -91,10 +91,7 @@ fn read_order(mut socket: &UnixStream) -> Result<Order, String> {
 pub fn confine(prepared: &Prepared, order: &Order, socket: &UnixStream) -> Result<(), String> {
     let statm = open("/proc/self/statm", OFlags::RDONLY, Mode::empty()).map_err(text)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(text)?;
-    for folder in ["out", "scratch"] {
-        std::fs::create_dir_all(order.staging.join(folder)).map_err(text)?;
-    }
-    sys::set_home(&order.staging.join("scratch"));
+    sys::set_home(&order.staging);
     std::env::set_current_dir(&order.staging).map_err(text)?;
     if prepared.own_pids {
         super::pids::bound();
@@ -108,9 +105,8 @@ pub fn confine(prepared: &Prepared, order: &Order, socket: &UnixStream) -> Resul
 }
 
 fn run(registry: &Registry, order: &Order, host: &ChildHost) {
-    let scratch = order.staging.join("scratch");
     let input = input(&order.input);
-    let ctx = Ctx { limits: &order.limits, threads: order.threads.max(1), scratch: &scratch, host };
+    let ctx = Ctx { limits: &order.limits, threads: order.threads.max(1), scratch: &order.staging, host };
     match &order.work {
         Work::Convert(outputs) => {
             // What cannot be measured is the converter's to refuse, in its own words.
@@ -134,8 +130,8 @@ fn convert(registry: &Registry, ctx: &Ctx, input: &Input, wanted: &OutputOrder, 
     ctx.check()?;
     let converter = (registry.by_id)(&wanted.converter)
         .ok_or_else(|| Failure::new(Code::UnsupportedConversion, format!("There is no converter `{}`.", wanted.converter)))?;
-    let dir = staging.join("out").join(wanted.index.to_string());
-    std::fs::create_dir_all(&dir).map_err(|e| Failure::internal(format!("{}: {e}", dir.display())))?;
+    let dir = output_folder(staging, wanted.index);
+    std::fs::create_dir(&dir).map_err(|e| Failure::internal(format!("{}: {e}", dir.display())))?;
     let output = Output { dir, format: wanted.to, name: wanted.name.clone() };
     (converter.run)(ctx, input, &wanted.options, &output)
 }

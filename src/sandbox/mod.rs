@@ -7,7 +7,7 @@ use crate::job::Media;
 use crate::limits::Limits;
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot};
 
 mod child;
@@ -50,10 +50,16 @@ pub struct Order {
     pub zygote: Zygote,
     pub work: Work,
     pub input: InputOrder,
-    /// A private folder, made by the worker, the only one the child may write to. The child makes `out/<index>` and `scratch` in it.
+    /// A private folder, made by the worker, the only one the child may write to: its home, its scratch, and in it an
+    /// [`output_folder`] for each output.
     pub staging: PathBuf,
     pub limits: Limits,
     pub threads: usize,
+}
+
+/// Where a child leaves the files of output `index`: one folder and no more, for on a busy disk each takes its time.
+pub fn output_folder(staging: &Path, index: usize) -> PathBuf {
+    staging.join(format!("out-{index}"))
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::intake;
 use crate::job::{Lease, Media, Output, Record, State, Verification};
 use crate::limits::Limits;
 use crate::probe;
-use crate::sandbox::{InputOrder, Order, Work};
+use crate::sandbox::{self, InputOrder, Order, Work};
 use crate::store::OutputDone;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +54,7 @@ impl Publisher<'_> {
         index: usize,
         produced: Produced,
     ) -> Result<(Vec<Output>, BTreeMap<String, String>), Failure> {
-        let folder = self.staging.path().join("out").join(index.to_string());
+        let folder = sandbox::output_folder(self.staging.path(), index);
         let total: u64 = produced.files.iter().filter_map(|f| regular(&folder, f).ok()).map(|(_, size)| size).sum();
         if total > self.limits.output_max.0 {
             return Err(Failure::limit(format!("The result is larger than the {} allowed.", self.limits.output_max)).stage("publish"));

@@ -1,7 +1,7 @@
 //! The audio family.
 
 use crate::support::av::{codec, duration_s, ffprobe, packets, samples, stream};
-use crate::support::direct::{Run, fails, fixture};
+use crate::support::direct::{Run, fails, fixture, tool};
 use crate::support::jailed::Jailed;
 use millrace::convert::Depth;
 use millrace::converters;
@@ -32,9 +32,9 @@ fn every_pair_converts() {
         for from in *left {
             let source = good(from);
             // Windows Media's decoder drops its first frames; their time stays.
-            let asf = from.starts_with("wm");
+            let asf = |format: &str| format.starts_with("wm");
             let before = rate(&ffprobe(&source));
-            let length = if asf { 1.207 } else { samples(&source) as f64 / before };
+            let length = if asf(from) { 1.207 } else { samples(&source) as f64 / before };
             for to in *right {
                 let run = Run::new();
                 let about = format!("{from} to {to}");
@@ -45,11 +45,28 @@ fn every_pair_converts() {
                     "m4a" => "aac",
                     "ogg" => "vorbis",
                     "wav" => "pcm_s16le",
+                    "aiff" => "pcm_s16be",
+                    "wma" => "wmav2",
+                    "webm" => {
+                        if codec(&ffprobe(&source), "audio") == "vorbis" {
+                            "vorbis"
+                        } else {
+                            "opus"
+                        }
+                    }
+                    // Which takes nearly everything as it is, if it has its times.
+                    "mka" if *from == "mpg" => "opus",
+                    "mka" => match codec(&ffprobe(&source), "audio").as_str() {
+                        copied @ ("aac" | "mp3" | "mp2" | "ac3" | "dts" | "opus" | "vorbis" | "flac" | "pcm_s16le") => &copied.to_owned(),
+                        _ => "opus",
+                    },
                     other => other,
                 };
                 assert_eq!(codec(&found, "audio"), wanted, "{about}");
                 let after = samples(&file) as f64 / rate(&found);
-                let frame = if asf { 2100.0 } else { 1152.0 } / rate(&found).min(before);
+                // Raw AAC, raw AC-3 and Windows Media have no place to say what their encoders put in front.
+                let loose = [asf(from), asf(to), ["aac", "ac3"].contains(to)].into_iter().filter(|loose| *loose).count();
+                let frame = (loose as f64 * 2100.0).max(1152.0) / rate(&found).min(before);
                 assert!((after - length).abs() <= frame + 0.001, "{about}: {length} s became {after} s");
                 let media = run.probe(&file, Depth::Proof).unwrap_or_else(|e| panic!("{about}: {e:?}"));
                 let (expect, found) = (&produced.files[0].expect, media.duration_ms.unwrap());
@@ -90,6 +107,77 @@ fn options_do_what_they_say() {
         assert_eq!(stream(&around, "audio").unwrap()["channels"], if to == "mp3" { 2 } else { 6 }, "{to}");
     }
     fails(run.file(&good("wav"), "mp3", json!({"codec": "opus"})), Code::InvalidOption);
+}
+
+#[test]
+fn lossless_sound_is_as_deep_as_asked() {
+    let run = Run::new();
+    let deep = fixture("audio/wav/odd/deep.wav");
+    for (to, bits, wanted) in [
+        ("wav", 16, "pcm_s16le"),
+        ("wav", 24, "pcm_s24le"),
+        ("wav", 32, "pcm_f32le"),
+        ("aiff", 16, "pcm_s16be"),
+        ("aiff", 24, "pcm_s24be"),
+        ("aiff", 32, "pcm_f32be"),
+        ("flac", 16, "flac"),
+    ] {
+        let found = ffprobe(&run.file(&deep, to, json!({"bit_depth": bits})).unwrap());
+        assert_eq!(codec(&found, "audio"), wanted, "{to} {bits}");
+        if to == "flac" {
+            assert_eq!(stream(&found, "audio").unwrap()["bits_per_raw_sample"], "16");
+        }
+    }
+    fails(run.file(&deep, "flac", json!({"bit_depth": 32})), Code::InvalidOption);
+}
+
+#[test]
+fn tags_are_set_kept_and_stripped() {
+    let run = Run::new();
+    let song = fixture("audio/mp3/odd/tags.mp3");
+    let tags = |to: &str, options: Value| {
+        let probed = ffprobe(&run.file(&song, to, options).unwrap());
+        let format = probed["format"]["tags"].as_object().cloned().unwrap_or_default();
+        let stream = stream(&probed, "audio").unwrap()["tags"].as_object().cloned().unwrap_or_default();
+        format.into_iter().chain(stream).map(|(key, value)| (key.to_lowercase(), value)).collect::<serde_json::Map<_, _>>()
+    };
+    for to in ["mp3", "m4a", "opus", "ogg", "flac", "mka", "wma"] {
+        let found = tags(to, json!({"tags": {"title": "One=two; 三", "track": "3/12", "date": "2026"}}));
+        assert_eq!((found["title"].as_str(), found["artist"].as_str()), (Some("One=two; 三"), Some("Ж")), "{to}");
+        assert!(found.get("track").or(found.get("track number")).is_some_and(|t| t.as_str().unwrap().starts_with('3')), "{to}: {found:?}");
+        let found = tags(to, json!({"metadata": "strip", "tags": {"album": "Only this"}}));
+        assert_eq!((found["album"].as_str(), found.get("artist"), found.get("title")), (Some("Only this"), None, None), "{to}");
+    }
+    let (_, converter) = converters::by_id("audio.transcode").unwrap();
+    for (options, field) in [
+        (json!({"tags": {"title": "a\nb"}}), "tags.title"),
+        (json!({"tags": {"album": "x".repeat(1001)}}), "tags.album"),
+        (json!({"tags": {"encoder": "x"}}), "tags.encoder"),
+    ] {
+        assert_eq!((converter.check)(&options).expect_err("accepted").field, field, "{options}");
+    }
+}
+
+#[test]
+fn a_cover_comes_along_where_there_is_room() {
+    let run = Run::new();
+    let song = fixture("audio/mp3/odd/cover.mp3");
+    let picture = |file: &Path| tool("ffmpeg", &["-v", "error", "-i", &file.to_string_lossy(), "-map", "0:v:0", "-f", "framehash", "-"]);
+    for (to, options) in [("mp3", json!({})), ("mp3", json!({"bitrate": "48k"})), ("m4a", json!({})), ("flac", json!({"trim": {"start": 0.5}}))] {
+        let (produced, dir) = run.convert(&song, to, options).unwrap();
+        let file = dir.join(&produced.files[0].file);
+        assert_eq!(stream(&ffprobe(&file), "video").unwrap()["disposition"]["attached_pic"], 1, "{to}");
+        assert_eq!(picture(&file).lines().last(), picture(&song).lines().last(), "{to}");
+        assert_eq!(produced.warnings, Vec::<String>::new(), "{to}");
+        run.probe(&file, Depth::Proof).unwrap();
+    }
+    for to in ["mp3", "m4a", "flac"] {
+        let (produced, dir) = run.convert(&song, to, json!({"cover": "strip"})).unwrap();
+        assert_eq!(stream(&ffprobe(&dir.join(&produced.files[0].file)), "video"), None, "{to}");
+        assert_eq!(produced.warnings, Vec::<String>::new(), "{to}");
+    }
+    let (produced, _) = run.convert(&song, "ogg", json!({})).unwrap();
+    assert!(produced.warnings[0].contains("cover art"), "{:?}", produced.warnings);
 }
 
 #[test]

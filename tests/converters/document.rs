@@ -302,7 +302,7 @@ fn memory_is_walled_off() {
         run.limits.memory_max = Size::mib(mib);
         let (index, options, name) = (0, json!({}), "result.pdf".into());
         let output = OutputOrder { index, converter: "document.office".into(), options, to: Format::parse("pdf").unwrap(), name };
-        let outcome = run.run(&good("docx"), run.folder.path().join("staging"), Work::Convert(vec![output]));
+        let outcome = run.run(&good("docx"), run.staging(), Work::Convert(vec![output]));
         let told = matches!(outcome.reports.last(), Some(Report::Output { result: Err(f), .. }) if f.code == Code::OutOfMemory);
         let done = matches!(outcome.reports.last(), Some(Report::Output { result: Ok(_), .. }));
         assert!(told || done || outcome.exit.end == End::OutOfMemory, "{mib} MiB: {:?} {:?}", outcome.exit, outcome.reports);

@@ -4,7 +4,7 @@ use millrace::convert::Zygote;
 use millrace::failure::Code;
 use millrace::format::Format;
 use millrace::limits::{Limits, Size};
-use millrace::sandbox::{Child, End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes};
+use millrace::sandbox::{Child, End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes, output_folder};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ async fn finish(mut child: Child, order: &Order) -> Outcome {
         (&mut child.exit).await.unwrap()
     };
     let exit = tokio::time::timeout(Duration::from_secs(60), all).await.expect("the child ends");
-    let text = std::fs::read_to_string(order.staging.join("out/0/out.noop")).unwrap_or_default();
+    let text = std::fs::read_to_string(output_folder(&order.staging, 0).join("out.noop")).unwrap_or_default();
     Outcome { reports, exit, text }
 }
 
@@ -176,7 +176,7 @@ async fn the_disk_is_bounded_by_file_and_in_all() {
     let (child, order) = jail.launch("fill-disk one").await;
     let outcome = finish(child, &order).await;
     assert!(outcome.reports.iter().any(|r| matches!(r, Report::Output { result: Ok(_), .. } | Report::Output { result: Err(_), .. })));
-    assert_eq!(std::fs::metadata(order.staging.join("out/0/one")).unwrap().len(), 32 << 20);
+    assert_eq!(std::fs::metadata(output_folder(&order.staging, 0).join("one")).unwrap().len(), 32 << 20);
     let outcome = jail.run("fill-disk all").await;
     assert_eq!(outcome.exit.end, End::OutputLimit);
 }
@@ -211,7 +211,7 @@ async fn modes_owners_and_links_stay_as_they_are() {
     assert_eq!((mode(&canary), mode(Path::new("/usr/lib/os-release"))), (before, system));
     let (child, order) = jail.launch("symlink-escape").await;
     finish(child, &order).await.refused(2);
-    assert!(std::fs::symlink_metadata(order.staging.join("out/0/link")).is_err());
+    assert!(std::fs::symlink_metadata(output_folder(&order.staging, 0).join("link")).is_err());
 }
 
 #[tokio::test]

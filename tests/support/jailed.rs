@@ -6,7 +6,7 @@ use millrace::failure::Failure;
 use millrace::format::Format;
 use millrace::job::Media;
 use millrace::limits::Limits;
-use millrace::sandbox::{End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes};
+use millrace::sandbox::{End, Exit, ForkServer, InputOrder, Launcher, Order, OutputOrder, Report, Wear, Work, Zygotes, output_folder};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -51,7 +51,7 @@ impl Jailed {
             Report::Output { result, .. } => Some(result),
             _ => None,
         });
-        result.expect("a result").map(|produced| (produced, staging.join("out/0")))
+        result.expect("a result").map(|produced| (produced, output_folder(&staging, 0)))
     }
 
     /// Converts to a single file and returns its path.
@@ -68,7 +68,7 @@ impl Jailed {
         result.unwrap_or_else(|| panic!("{:?}", outcome.exit))
     }
 
-    fn staging(&self) -> PathBuf {
+    pub fn staging(&self) -> PathBuf {
         tempfile::tempdir_in(self.folder.path()).unwrap().keep()
     }
 

@@ -1,45 +1,22 @@
 //! The least and greatest sample of each stretch of sound.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use schemars::JsonSchema_repr;
+use serde_repr::{Deserialize_repr, Serialize_repr};
 use std::io::{self, Write};
 
 /// The size of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "u8")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_repr, Deserialize_repr, JsonSchema_repr)]
+#[repr(u8)]
 pub enum Bits {
-    Eight,
-    Sixteen,
+    Eight = 8,
+    Sixteen = 16,
 }
 
 impl Bits {
-    fn number(self) -> u8 {
-        match self {
-            Bits::Eight => 8,
-            Bits::Sixteen => 16,
-        }
-    }
-
     fn of(self, value: i16) -> i16 {
         match self {
             Bits::Eight => value >> 8,
             Bits::Sixteen => value,
-        }
-    }
-}
-
-impl Serialize for Bits {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(self.number())
-    }
-}
-
-impl<'de> Deserialize<'de> for Bits {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match u8::deserialize(deserializer)? {
-            8 => Ok(Bits::Eight),
-            16 => Ok(Bits::Sixteen),
-            other => Err(de::Error::invalid_value(de::Unexpected::Unsigned(other.into()), &"8 or 16")),
         }
     }
 }
@@ -119,9 +96,7 @@ impl Peaks {
         write!(
             to,
             r#"{{"version":2,"channels":{channels},"sample_rate":{},"samples_per_pixel":{},"bits":{},"length":{length},"data":["#,
-            self.rate,
-            self.samples_per_pixel,
-            bits.number()
+            self.rate, self.samples_per_pixel, bits as u8
         )?;
         for (n, (low, high)) in self.pairs.iter().enumerate() {
             let comma = if n == 0 { "" } else { "," };

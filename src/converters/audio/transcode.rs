@@ -1,12 +1,14 @@
 //! `audio.transcode`: the sound of a song or a film.
 
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::codecs::Depth;
 use crate::converters::av::containers::container;
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::open;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim};
 use crate::converters::av::plan::Circumstances;
-use crate::converters::av::units::Bitrate;
+use crate::converters::av::shaping::{Loudness, Shaping, Silence};
+use crate::converters::av::units::{Bitrate, Time};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use schemars::JsonSchema;
@@ -29,19 +31,52 @@ pub struct Options {
     pub channels: Option<u8>,
     /// Samples per second, 8000 to 192000; the nearest that the codec knows is taken. Default: the input's.
     pub sample_rate: Option<u32>,
+    /// Bits of a sample where the codec is lossless: 16, 24, or for wav and aiff 32, floating point. Default: the input's, at most 24.
+    pub bit_depth: Option<Depth>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
+    /// Cuts the silence off at both ends. Default: it stays.
+    pub trim_silence: Option<Silence>,
+    /// How many times as fast, at the same pitch, 0.25 to 4. Default: 1.
+    pub speed: Option<f64>,
+    /// How loud it becomes, measured over its whole length. Default: as it is.
+    pub loudness: Option<Loudness>,
+    /// How long the sound takes to come in: seconds, or text as `1.5s`. Default: 0.
+    pub fade_in: Option<Time>,
+    /// How long it takes to die away at the end. Default: 0.
+    pub fade_out: Option<Time>,
     /// Whether the stream is kept as it is where that is possible. Default: auto.
     pub copy: Copying,
     /// Puts the index of an m4a in front, so that it plays while it loads. Default: true.
     pub faststart: Option<bool>,
     /// What happens to titles, artists and chapters. Default: keep.
     pub metadata: Metadata,
+    /// What the result says of itself, above what the input says. Default: nothing.
+    pub tags: Tags,
+    /// What happens to the picture of an album. Default: keep.
+    pub cover: Cover,
 }
 
 impl Options {
     fn sound(&self) -> AudioOptions {
-        AudioOptions { codec: self.codec, bitrate: self.bitrate, channels: self.channels, sample_rate: self.sample_rate }
+        AudioOptions {
+            codec: self.codec,
+            bitrate: self.bitrate,
+            channels: self.channels,
+            sample_rate: self.sample_rate,
+            bit_depth: self.bit_depth,
+            loudness: self.loudness,
+        }
+    }
+
+    fn shaping(&self) -> Shaping {
+        Shaping {
+            silence: self.trim_silence,
+            speed: self.speed.filter(|speed| *speed != 1.0),
+            loudness: self.loudness,
+            fade_in: self.fade_in,
+            fade_out: self.fade_out,
+        }
     }
 }
 
@@ -52,6 +87,8 @@ impl Validate for Options {
             return Err(OutOfRange::new("codec", "none", "a codec"));
         }
         self.sound().validate("")?;
+        self.shaping().validate()?;
+        self.tags.validate()?;
         self.trim.validate()
     }
 }
@@ -61,13 +98,16 @@ impl Converter for Transcode {
         id: "audio.transcode",
         family: Family::Audio,
         summary: "Converts, mixes and cuts sound, and takes it out of films.",
-        pairs: &[(
-            &[
-                "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka", "mp4", "mov", "mkv", "webm",
-                "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
-            ],
-            &["mp3", "m4a", "opus", "ogg", "flac", "wav"],
-        )],
+        pairs: &[
+            (
+                &[
+                    "mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka", "mp4",
+                    "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf",
+                ],
+                &["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "ac3", "wma", "mka"],
+            ),
+            (&["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka"], &["webm"]),
+        ],
     };
     type Options = Options;
 
@@ -81,18 +121,24 @@ impl Converter for Transcode {
         let sound = options.sound();
         let cut = options.trim.start_us() > 0;
         let at = Circumstances { source: &source, container, copying: options.copy, from: input.format.id(), cut, at_keyframe: false };
-        let exact = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
-        let streams = vec![at.audio(&track, &sound, exact)?];
-        let (left, tracks) = (at.others().1, source.sounds().len());
+        let quality = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
+        let shaping = options.shaping();
+        let streams = vec![at.audio(&track, &sound, quality.or(shaping.wants_encoder()))?];
+        let (left, tracks) = (at.others(options.cover).1, source.sounds().len());
+        let covers = at.covers(options.cover);
         let order = Order {
             container,
             streams,
-            video: &VideoOptions::default(),
+            rungs: Vec::new(),
             audio: &sound,
             quality: options.quality,
+            shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
+            tags: &options.tags,
+            covers,
             faststart: options.faststart.unwrap_or(true),
+            settings: Vec::new(),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
         // What encoders put before and after, which not every container can say, and what containers round to.

@@ -3,8 +3,9 @@
 use super::peaks::{Bits, Peaks};
 use super::sketch::Sketch;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::ear::Listening;
 use crate::converters::av::lane_audio::layout;
-use crate::converters::av::{ear, open};
+use crate::converters::av::open;
 use crate::converters::colour::Colour;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -68,7 +69,10 @@ impl Converter for Waveform {
         id: "audio.waveform",
         family: Family::Audio,
         summary: "Draws sound as a curve, or gives its numbers as json in the shape of audiowaveform.",
-        pairs: &[(&["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "amr", "au", "caf", "mka"], &["json", "svg", "png"])],
+        pairs: &[(
+            &["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka"],
+            &["json", "svg", "png"],
+        )],
     };
     type Options = Options;
 
@@ -82,7 +86,7 @@ impl Converter for Waveform {
         let channels = if options.split_channels { track.channels.clamp(1, 8) } else { 1 };
         let mut peaks = Peaks::new(track.sample_rate, channels, if numbers { options.samples_per_pixel } else { FINEST });
         let filters = format!("aformat=sample_fmts=s16:channel_layouts={}", layout(channels));
-        let warnings = ear::listen(ctx, &mut source, &track, filters, &mut |frame| {
+        let warnings = Listening::whole(ctx, &source, &track, filters).listen(ctx, &mut source, &mut |frame| {
             peaks.add(frame.plane::<i16>(0), frame.samples() * channels as usize);
             Ok(())
         })?;

@@ -1,9 +1,12 @@
 //! The encoders: their names, their settings, what they can take.
 
 use super::ffi;
-use super::options::{AudioCodec, Speed, VideoCodec, VideoOptions};
+use super::options::{AudioCodec, Profile, Speed, Tune, VideoCodec, VideoOptions};
 use ffmpeg_next::format::{Pixel, Sample, sample};
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, encoder, frame};
+use schemars::{JsonSchema, JsonSchema_repr};
+use serde::{Deserialize, Serialize};
+use serde_repr::{Deserialize_repr, Serialize_repr};
 
 impl VideoCodec {
     /// FFmpeg's name of the encoder.
@@ -17,6 +20,8 @@ impl VideoCodec {
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Theora => "libtheora",
+            VideoCodec::Prores => "prores_ks",
+            VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
             VideoCodec::Copy => "copy",
         }
@@ -33,6 +38,8 @@ impl VideoCodec {
             VideoCodec::Mpeg4 => "mpeg4",
             VideoCodec::Mpeg2 => "mpeg2video",
             VideoCodec::Theora => "theora",
+            VideoCodec::Prores => "prores",
+            VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
             VideoCodec::Copy => "copy",
         }
@@ -46,7 +53,7 @@ impl VideoCodec {
         }
     }
 
-    fn crf_default(self) -> u8 {
+    pub fn crf_default(self) -> u8 {
         match self {
             VideoCodec::H264 => 23,
             VideoCodec::Hevc => 28,
@@ -59,13 +66,35 @@ impl VideoCodec {
     }
 
     pub fn pixels(self) -> Pixel {
-        if self == VideoCodec::Gif { Pixel::PAL8 } else { Pixel::YUV420P }
+        match self {
+            VideoCodec::Gif => Pixel::PAL8,
+            VideoCodec::Prores => Pixel::YUV422P10LE,
+            _ => Pixel::YUV420P,
+        }
+    }
+
+    /// FFmpeg's name for them.
+    pub fn pixel_names(self) -> &'static str {
+        match self {
+            VideoCodec::Gif => "pal8",
+            VideoCodec::Prores => "yuv422p10le",
+            _ => "yuv420p",
+        }
     }
 
     /// Frame rates the codec's headers can hold; empty for any. Then frames are repeated and dropped to meet them.
     pub fn rates(self) -> &'static [(i32, i32)] {
         match self {
             VideoCodec::Mpeg2 => &[(24000, 1001), (24, 1), (25, 1), (30000, 1001), (30, 1), (50, 1), (60000, 1001), (60, 1)],
+            _ => &[],
+        }
+    }
+
+    /// What its encoder can be tuned for.
+    pub fn tunes(self) -> &'static [Tune] {
+        match self {
+            VideoCodec::H264 => &[Tune::Film, Tune::Animation, Tune::Grain, Tune::Stillimage, Tune::Fastdecode, Tune::Zerolatency],
+            VideoCodec::Hevc => &[Tune::Animation, Tune::Grain, Tune::Fastdecode, Tune::Zerolatency],
             _ => &[],
         }
     }
@@ -102,6 +131,13 @@ impl VideoCodec {
                 if by_quality {
                     put("crf", crf.to_string());
                 }
+                if let Some(profile) = options.profile.filter(|_| self == VideoCodec::H264) {
+                    put("profile", profile.name().into());
+                }
+                if let Some(tune) = options.tune {
+                    put("tune", tune.name().into());
+                }
+                put("forced-idr", "1".into());
                 if self == VideoCodec::Hevc {
                     put("x265-params", format!("pools={threads}:log-level=warning"));
                 }
@@ -147,6 +183,29 @@ impl VideoCodec {
     }
 }
 
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Profile::Baseline => "baseline",
+            Profile::Main => "main",
+            Profile::High => "high",
+        }
+    }
+}
+
+impl Tune {
+    pub fn name(self) -> &'static str {
+        match self {
+            Tune::Film => "film",
+            Tune::Animation => "animation",
+            Tune::Grain => "grain",
+            Tune::Stillimage => "stillimage",
+            Tune::Fastdecode => "fastdecode",
+            Tune::Zerolatency => "zerolatency",
+        }
+    }
+}
+
 impl Speed {
     pub fn name(self) -> &'static str {
         match self {
@@ -163,9 +222,36 @@ impl Speed {
     }
 }
 
+/// How finely lossless sound is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize_repr, Deserialize_repr, JsonSchema_repr)]
+#[repr(u8)]
+pub enum Depth {
+    /// 16 bits a sample.
+    Short = 16,
+    /// 24 bits.
+    Deep = 24,
+    /// 32 bits, floating point.
+    Float = 32,
+}
+
+impl Depth {
+    /// For samples of so many bits; 32 are kept as 24, the finest that players know.
+    pub fn of(bits: u32) -> Depth {
+        if bits > 16 { Depth::Deep } else { Depth::Short }
+    }
+
+    fn choose<T>(self, short: T, deep: T, float: T) -> T {
+        match self {
+            Depth::Short => short,
+            Depth::Deep => deep,
+            Depth::Float => float,
+        }
+    }
+}
+
 impl AudioCodec {
-    /// FFmpeg's name of the encoder; `bits` counts for pcm.
-    pub fn encoder(self, bits: u32) -> &'static str {
+    /// FFmpeg's name of the encoder; the depth counts for pcm.
+    pub fn encoder(self, depth: Depth) -> &'static str {
         match self {
             AudioCodec::Aac => "aac",
             AudioCodec::Mp3 => "libmp3lame",
@@ -175,8 +261,9 @@ impl AudioCodec {
             AudioCodec::Flac => "flac",
             AudioCodec::Alac => "alac",
             AudioCodec::Ac3 => "ac3",
-            AudioCodec::Pcm if bits > 16 => "pcm_s24le",
-            AudioCodec::Pcm => "pcm_s16le",
+            AudioCodec::Wma => "wmav2",
+            AudioCodec::Pcm => depth.choose("pcm_s16le", "pcm_s24le", "pcm_f32le"),
+            AudioCodec::PcmBig => depth.choose("pcm_s16be", "pcm_s24be", "pcm_f32be"),
             AudioCodec::Copy | AudioCodec::None => "none",
         }
     }
@@ -192,25 +279,31 @@ impl AudioCodec {
             AudioCodec::Flac => codec == "flac",
             AudioCodec::Alac => codec == "alac",
             AudioCodec::Ac3 => codec == "ac3",
-            AudioCodec::Pcm => codec.starts_with("pcm_s16le") || codec.starts_with("pcm_s24le"),
+            AudioCodec::Wma => codec == "wmav2",
+            AudioCodec::Pcm => ["pcm_s16le", "pcm_s24le"].contains(&codec),
+            AudioCodec::PcmBig => ["pcm_s16be", "pcm_s24be"].contains(&codec),
             AudioCodec::Copy => true,
             AudioCodec::None => false,
         }
     }
 
     pub fn lossless(self) -> bool {
-        matches!(self, AudioCodec::Flac | AudioCodec::Alac | AudioCodec::Pcm)
+        matches!(self, AudioCodec::Flac | AudioCodec::Alac | AudioCodec::Pcm | AudioCodec::PcmBig)
+    }
+
+    /// Whether its samples can be floating point.
+    pub fn floats(self) -> bool {
+        matches!(self, AudioCodec::Pcm | AudioCodec::PcmBig)
     }
 
     /// The sample format; deep sound stays deep where the codec is lossless.
-    pub fn samples(self, bits: u32) -> Sample {
-        let deep = bits > 16;
-        match self {
-            AudioCodec::Aac | AudioCodec::Vorbis | AudioCodec::Mp3 | AudioCodec::Ac3 => Sample::F32(sample::Type::Planar),
-            AudioCodec::Opus => Sample::F32(sample::Type::Packed),
-            AudioCodec::Alac if deep => Sample::I32(sample::Type::Planar),
-            AudioCodec::Alac => Sample::I16(sample::Type::Planar),
-            AudioCodec::Flac | AudioCodec::Pcm if deep => Sample::I32(sample::Type::Packed),
+    pub fn samples(self, depth: Depth) -> Sample {
+        match (self, depth) {
+            (AudioCodec::Aac | AudioCodec::Vorbis | AudioCodec::Mp3 | AudioCodec::Ac3 | AudioCodec::Wma, _) => Sample::F32(sample::Type::Planar),
+            (AudioCodec::Opus, _) | (AudioCodec::Pcm | AudioCodec::PcmBig, Depth::Float) => Sample::F32(sample::Type::Packed),
+            (AudioCodec::Alac, Depth::Short) => Sample::I16(sample::Type::Planar),
+            (AudioCodec::Alac, _) => Sample::I32(sample::Type::Planar),
+            (AudioCodec::Flac | AudioCodec::Pcm | AudioCodec::PcmBig, Depth::Deep | Depth::Float) => Sample::I32(sample::Type::Packed),
             _ => Sample::I16(sample::Type::Packed),
         }
     }
@@ -218,8 +311,8 @@ impl AudioCodec {
     /// The channels it gets of a source with `wanted`.
     pub fn channels(self, wanted: u32) -> u32 {
         match self {
-            AudioCodec::Mp3 | AudioCodec::Mp2 => wanted.clamp(1, 2),
-            AudioCodec::Flac | AudioCodec::Pcm => wanted.clamp(1, 8),
+            AudioCodec::Mp3 | AudioCodec::Mp2 | AudioCodec::Wma => wanted.clamp(1, 2),
+            AudioCodec::Flac | AudioCodec::Pcm | AudioCodec::PcmBig => wanted.clamp(1, 8),
             // The layouts in between are not the same in every container and player.
             _ if wanted >= 6 => 6,
             _ => wanted.clamp(1, 2),
@@ -233,7 +326,7 @@ impl AudioCodec {
             AudioCodec::Mp3 => &[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
             AudioCodec::Mp2 => &[16000, 22050, 24000, 32000, 44100, 48000],
             AudioCodec::Ac3 => &[32000, 44100, 48000],
-            AudioCodec::Aac | AudioCodec::Vorbis => &[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+            AudioCodec::Aac | AudioCodec::Vorbis | AudioCodec::Wma => &[8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
             _ => return wanted.clamp(8000, 192_000),
         };
         known.iter().copied().find(|rate| *rate >= wanted).unwrap_or(48000)
@@ -262,7 +355,8 @@ pub fn nearest_rate(codec: VideoCodec, rate: Rational) -> Rational {
 }
 
 /// A format of one still picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Still {
     Jpeg,
     Png,
@@ -276,6 +370,14 @@ impl Still {
             "png" => Some(Still::Png),
             "webp" => Some(Still::Webp),
             _ => None,
+        }
+    }
+
+    pub fn id(self) -> &'static str {
+        match self {
+            Still::Jpeg => "jpeg",
+            Still::Png => "png",
+            Still::Webp => "webp",
         }
     }
 

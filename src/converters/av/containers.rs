@@ -21,12 +21,16 @@ pub struct Container {
     /// Every frame lasts as long as every other.
     pub constant_rate: bool,
     pub chapters: bool,
+    /// Players choose among its streams by the bit rates it tells.
+    pub adaptive: bool,
+    /// Has room for cover art.
+    pub covers: bool,
     /// Cannot say how much silence an encoder puts in front: at this many samples a second nobody notices.
     pub least_rate: u32,
 }
 
-use AudioCodec::{Aac, Ac3, Alac, Flac, Mp2, Mp3, Opus, Pcm, Vorbis};
-use VideoCodec::{Av1, Gif, H264, Hevc, Mpeg2, Mpeg4, Theora, Vp8, Vp9};
+use AudioCodec::{Aac, Ac3, Alac, Flac, Mp2, Mp3, Opus, Pcm, PcmBig, Vorbis, Wma};
+use VideoCodec::{Av1, Ffv1, Gif, H264, Hevc, Mpeg2, Mpeg4, Prores, Theora, Vp8, Vp9};
 
 const PLAIN: Container = Container {
     id: "",
@@ -40,6 +44,8 @@ const PLAIN: Container = Container {
     tracks: false,
     constant_rate: false,
     chapters: false,
+    adaptive: false,
+    covers: false,
     least_rate: 0,
 };
 
@@ -55,6 +61,7 @@ pub static CONTAINERS: &[Container] = &[
         turns: true,
         tracks: true,
         chapters: true,
+        covers: true,
         ..PLAIN
     },
     Container {
@@ -63,11 +70,12 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "mpeg4", "prores", "mjpeg"],
         audio: &["aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"],
         subtitles: &["mov_text"],
-        encode_video: &[H264, Hevc, Mpeg4],
+        encode_video: &[H264, Hevc, Mpeg4, Prores],
         encode_audio: &[Aac, Mp3, Ac3, Alac, Pcm],
         turns: true,
         tracks: true,
         chapters: true,
+        covers: true,
         ..PLAIN
     },
     Container {
@@ -76,7 +84,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "theora", "prores", "ffv1", "mjpeg"],
         audio: &["aac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "pcm_s16le", "pcm_s24le"],
         subtitles: &["subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle"],
-        encode_video: &[H264, Hevc, Av1, Vp9, Vp8, Mpeg4, Mpeg2, Theora],
+        encode_video: &[H264, Hevc, Av1, Vp9, Vp8, Mpeg4, Mpeg2, Theora, Prores, Ffv1],
         encode_audio: &[Aac, Mp3, Opus, Vorbis, Flac, Ac3, Alac, Mp2, Pcm],
         tracks: true,
         chapters: true,
@@ -158,12 +166,34 @@ pub static CONTAINERS: &[Container] = &[
         constant_rate: true,
         ..PLAIN
     },
-    Container { id: "mp3", muxer: "mp3", audio: &["mp3"], encode_audio: &[Mp3], ..PLAIN },
-    Container { id: "m4a", muxer: "ipod", audio: &["aac", "alac"], encode_audio: &[Aac, Alac], chapters: true, ..PLAIN },
+    Container { id: "hls", muxer: "hls", encode_video: &[H264, Hevc], encode_audio: &[Aac], constant_rate: true, adaptive: true, ..PLAIN },
+    Container {
+        id: "dash",
+        muxer: "dash",
+        encode_video: &[H264, Hevc, Av1, Vp9],
+        encode_audio: &[Aac, Opus],
+        constant_rate: true,
+        adaptive: true,
+        ..PLAIN
+    },
+    Container { id: "mp3", muxer: "mp3", audio: &["mp3"], encode_audio: &[Mp3], covers: true, ..PLAIN },
+    Container { id: "m4a", muxer: "ipod", audio: &["aac", "alac"], encode_audio: &[Aac, Alac], chapters: true, covers: true, ..PLAIN },
+    Container { id: "aac", muxer: "adts", audio: &["aac"], encode_audio: &[Aac], least_rate: 32000, ..PLAIN },
     Container { id: "opus", muxer: "opus", audio: &["opus"], encode_audio: &[Opus], ..PLAIN },
     Container { id: "ogg", muxer: "ogg", audio: &["vorbis"], encode_audio: &[Vorbis, Flac], ..PLAIN },
-    Container { id: "flac", muxer: "flac", audio: &["flac"], encode_audio: &[Flac], ..PLAIN },
+    Container { id: "flac", muxer: "flac", audio: &["flac"], encode_audio: &[Flac], covers: true, ..PLAIN },
     Container { id: "wav", muxer: "wav", audio: &["pcm_s16le", "pcm_s24le"], encode_audio: &[Pcm], ..PLAIN },
+    Container { id: "aiff", muxer: "aiff", audio: &["pcm_s16be", "pcm_s24be"], encode_audio: &[PcmBig], ..PLAIN },
+    Container { id: "ac3", muxer: "ac3", audio: &["ac3"], encode_audio: &[Ac3], least_rate: 32000, ..PLAIN },
+    Container { id: "wma", muxer: "asf", audio: &["wmav2", "wmav1"], encode_audio: &[Wma], least_rate: 32000, ..PLAIN },
+    Container {
+        id: "mka",
+        muxer: "matroska",
+        audio: &["aac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "pcm_s16le", "pcm_s24le"],
+        encode_audio: &[Opus, Aac, Mp3, Vorbis, Flac, Ac3, Alac, Mp2, Pcm],
+        chapters: true,
+        ..PLAIN
+    },
 ];
 
 /// The container of this format.
@@ -194,6 +224,9 @@ pub fn demuxers(format: Format) -> &'static [&'static str] {
         "amr" => &["amr"],
         "au" => &["au"],
         "caf" => &["caf"],
+        "wv" => &["wv"],
+        "tta" => &["tta"],
+        "dts" => &["dts"],
         _ => &[],
     }
 }

@@ -48,12 +48,7 @@ impl Ear {
         if self.done {
             return Ok(());
         }
-        self.tally.packets += 1;
-        match self.decoder.send_packet(packet) {
-            Ok(()) => {}
-            Err(Error::Other { errno: libc::ENOMEM }) => return Err(fault::decoding(ctx, Error::Other { errno: libc::ENOMEM }, None)),
-            Err(_) => self.tally.error(),
-        }
+        self.tally.sent(ctx, self.decoder.send_packet(packet))?;
         self.decoded(ctx, hear)
     }
 
@@ -98,6 +93,7 @@ impl Ear {
             }
             self.next = Some(time + frame.samples() as i64);
             self.tally.frames += 1;
+            self.tally.read_us = self.window.within(micros(time + frame.samples() as i64, own));
             if self.window.over(micros(time, own)) {
                 self.done = true;
                 return Ok(());
@@ -175,24 +171,49 @@ impl Ear {
     }
 }
 
-/// Hears a whole track; what comes back has to be said about it.
-pub fn listen(ctx: &Ctx, source: &mut Source, from: &Facts, filters: String, hear: Hear) -> Result<Vec<String>, Failure> {
-    let claimed = source.claimed_us(&[from.index]);
-    let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;
-    let length_us = source.sound_end_us(from.index).filter(|end| *end > 0);
-    let window = Window { shift_us: source.start_us, cut: false, length_us, latest_us: longest };
-    let mut ear = Ear::new(ctx, source, from, window, from.sample_rate, filters)?;
-    let mut warnings = source.notes.clone();
-    let mut pump = Pump::new(ctx, source, "decode", claimed);
-    while let Some(packet) = pump.next(&[from.index])? {
-        ear.feed(ctx, &packet, hear)?;
-        pump.reached(ear.tally.end_us)?;
-        if ear.done {
-            break;
-        }
+/// A part of one track to be heard without being encoded.
+pub struct Listening<'a> {
+    pub from: &'a Facts,
+    pub window: Window,
+    /// Samples a second of what is heard.
+    pub rate: u32,
+    /// After the sound was put in time; words and numbers of ours only.
+    pub filters: String,
+    /// What progress calls it.
+    pub stage: &'a str,
+}
+
+impl<'a> Listening<'a> {
+    /// The whole of a track at its own rate.
+    pub fn whole(ctx: &Ctx, source: &Source, from: &'a Facts, filters: String) -> Listening<'a> {
+        let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;
+        let length_us = source.sound_end_us(from.index).filter(|end| *end > 0);
+        let window = Window { shift_us: source.start_us, cut: false, length_us, latest_us: longest };
+        Listening { from, window, rate: from.sample_rate, filters, stage: "decode" }
     }
-    ear.finish(ctx, hear)?;
-    fault::flush_words(ctx);
-    warnings.extend(judge(ctx, &[&ear.tally], claimed)?);
-    Ok(warnings)
+
+    /// Hears it to its end; what comes back has to be said about it.
+    pub fn listen(self, ctx: &Ctx, source: &mut Source, hear: Hear) -> Result<Vec<String>, Failure> {
+        let index = self.from.index;
+        let start_us = self.window.shift_us - source.start_us;
+        let claimed = source.claimed_us(&[index]).map(|us| us - start_us);
+        let expected = claimed.map(|us| self.window.length_us.map_or(us, |most| us.min(most)));
+        if start_us > 0 {
+            source.seek(start_us);
+        }
+        let mut ear = Ear::new(ctx, source, self.from, self.window, self.rate, self.filters)?;
+        let mut warnings = source.notes.clone();
+        let mut pump = Pump::new(ctx, source, self.stage, expected);
+        while let Some(packet) = pump.next(&[index])? {
+            ear.feed(ctx, &packet, hear)?;
+            pump.reached(ear.tally.read_us)?;
+            if ear.done {
+                break;
+            }
+        }
+        ear.finish(ctx, hear)?;
+        fault::flush_words(ctx);
+        warnings.extend(judge(ctx, &[&ear.tally], expected)?);
+        Ok(warnings)
+    }
 }

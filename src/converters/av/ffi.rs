@@ -9,7 +9,7 @@ pub use library::load;
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::filter::Graph;
 use ffmpeg_next::format::context::{Input, Output};
-use ffmpeg_next::{Dictionary, Error, Rational, codec, ffi, frame};
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, ffi, frame};
 use libc::{c_char, c_int, c_void};
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -53,6 +53,8 @@ pub struct Facts {
     /// Width to height of one pixel; 1:1 when unknown.
     pub aspect: (i32, i32),
     pub colour: Colour,
+    /// Each frame is two half ones, of two moments.
+    pub interlaced: bool,
     /// Frames that are stored out of order.
     pub reordered: bool,
     pub frame_rate: Option<Rational>,
@@ -158,6 +160,8 @@ pub fn facts(input: &Input, index: usize) -> Option<Facts> {
                 transfer: number(addr_of!((*par).color_trc).cast()),
                 matrix: number(addr_of!((*par).color_space).cast()),
             },
+            // AV_FIELD_UNKNOWN is 0 and AV_FIELD_PROGRESSIVE 1.
+            interlaced: kind == Kind::Video && number(addr_of!((*par).field_order).cast()) > 1,
             reordered: (*par).video_delay > 0,
             frame_rate: rate(guess),
             average_rate: rate((*raw).avg_frame_rate),
@@ -241,6 +245,17 @@ pub fn chapters(input: &Input) -> Vec<Chapter> {
     }
 }
 
+/// The picture that stream `index` is, of a stream that is one picture beside the sound.
+pub fn attached_picture(input: &Input, index: usize) -> Option<Packet> {
+    let stream = input.stream(index)?;
+    // SAFETY: stream and packet live as long as `input`; the bytes are copied.
+    unsafe {
+        let picture = addr_of!((*stream.as_ptr()).attached_pic);
+        let (at, size) = ((*picture).data, (*picture).size);
+        (!at.is_null() && size > 0).then(|| Packet::copy(std::slice::from_raw_parts(at, size as usize)))
+    }
+}
+
 /// A dictionary of tags; texts with NUL are left out.
 pub fn dictionary(tags: &[(String, String)]) -> Dictionary<'static> {
     let mut dictionary = Dictionary::new();
@@ -248,6 +263,27 @@ pub fn dictionary(tags: &[(String, String)]) -> Dictionary<'static> {
         dictionary.set(key, value);
     }
     dictionary
+}
+
+/// A file to be written by this muxer; one of those that write several opens them itself.
+pub fn create_output(url: &str, muxer: &str) -> Result<Output, Error> {
+    let (url, muxer) = (cstring(url)?, cstring(muxer)?);
+    // SAFETY: the texts outlive the calls; the context is owned by `Output` as soon as it exists, which closes its file.
+    unsafe {
+        let mut context = null_mut();
+        let made = ffi::avformat_alloc_output_context2(&mut context, null_mut(), muxer.as_ptr(), url.as_ptr());
+        if made < 0 || context.is_null() {
+            return Err(Error::from(made.min(-1)));
+        }
+        let output = Output::wrap(context);
+        if (*(*context).oformat).flags & ffi::AVFMT_NOFILE == 0 {
+            let opened = ffi::avio_open(&mut (*context).pb, url.as_ptr(), ffi::AVIO_FLAG_WRITE as c_int);
+            if opened < 0 {
+                return Err(Error::from(opened));
+            }
+        }
+        Ok(output)
+    }
 }
 
 /// Adds a stream that takes the packets of `from` as they are, with all that the container knew about it.
@@ -297,6 +333,14 @@ pub fn set_tag(output: &mut Output, index: usize, tag: u32) {
     }
 }
 
+/// The bits per second that stream `index` is said to have.
+pub fn set_bit_rate(output: &mut Output, index: usize, bitrate: u32) {
+    if let Some(mut stream) = output.stream_mut(index) {
+        // SAFETY: the stream and its parameters belong to `output`.
+        unsafe { (*(*stream.as_mut_ptr()).codecpar).bit_rate = i64::from(bitrate) }
+    }
+}
+
 /// Whether the container wants codec headers beside the packets.
 pub fn wants_global_header(output: &Output) -> bool {
     // SAFETY: an output context has a format for all its life.
@@ -326,6 +370,12 @@ pub fn settle_layout(decoder: &mut codec::Context) {
             ffi::av_channel_layout_default(layout, channels);
         }
     }
+}
+
+/// Has an open decoder leave out all pictures but those that stand for themselves.
+pub fn only_keyframes(decoder: &mut codec::Context) {
+    // SAFETY: the context is open and owned.
+    unsafe { (*decoder.as_mut_ptr()).skip_frame = ffi::AVDiscard::AVDISCARD_NONKEY };
 }
 
 /// Has an open decoder leave out pictures that no other is made from, or take all of them again.

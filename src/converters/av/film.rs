@@ -4,12 +4,14 @@ use super::containers::Container;
 use super::lane::{Lane, Tally, Window};
 use super::lane_audio::{AudioLane, Tone};
 use super::lane_copy::CopyLane;
-use super::lane_video::{Look, VideoLane, check_gif};
+use super::lane_video::VideoLane;
+use super::look::{Look, check_gif};
 use super::mux::{Mux, tag};
 use super::open::Source;
-use super::options::{AudioOptions, Metadata, Trim, VideoCodec, VideoOptions};
+use super::options::{AudioOptions, Metadata, Tags, Trim, VideoCodec, VideoOptions};
 use super::plan::{Fate, Planned};
 use super::pump::Pump;
+use super::shaping::{Shaping, Take};
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Level};
 use crate::failure::Failure;
@@ -19,20 +21,28 @@ use std::path::Path;
 pub struct Order<'a> {
     pub container: &'static Container,
     pub streams: Vec<Planned>,
-    pub video: &'a VideoOptions,
+    /// What is made of the picture: for a ladder several times, the largest first.
+    pub rungs: Vec<VideoOptions>,
     pub audio: &'a AudioOptions,
     /// Quality of sound, 1 to 10.
     pub quality: Option<u8>,
+    pub shaping: &'a Shaping,
     pub trim: Trim,
     pub metadata: Metadata,
+    /// Said of the result beside, or instead of, what the source says.
+    pub tags: &'a Tags,
+    /// Pictures beside the sound.
+    pub covers: Vec<usize>,
     pub faststart: bool,
+    /// Of the muxer, beyond the usual.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 /// What was made.
 pub struct Made {
     pub duration_us: i64,
-    /// As displayed.
-    pub size: Option<(u32, u32)>,
+    /// Of each rung, the largest first, as displayed.
+    pub sizes: Vec<(u32, u32)>,
     pub rate: Option<f64>,
     /// Pictures that were encoded.
     pub encoded: u64,
@@ -59,8 +69,8 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let latest_us = claimed.map_or(longest, |us| us - start_us + 10 * SECOND_US).min(longest + SECOND_US);
     let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us, latest_us };
     let mut mux = Mux::create(ctx, order.container, path, order.metadata)?;
-    let mut size = None;
-    let (mut rate, mut sound_rate) = (None, 0);
+    let mut sizes = Vec::new();
+    let (mut rate, mut sound_rate, mut said) = (None, 0, Vec::new());
     let mut lanes: Vec<Option<Lane>> = (0..source.streams.len()).map(|_| None).collect();
     for planned in &order.streams {
         let from = &source.streams[planned.index];
@@ -71,32 +81,41 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
                 let stream = mux.add_copy(source, from, tag(order.container, &from.codec)).map_err(|e| fault::encoding(ctx, e))?;
                 if from.width > 0 {
                     let turned = super::geometry::Turn::of(from.matrix).swaps();
-                    size = Some(if turned { (from.height, from.width) } else { (from.width, from.height) });
+                    sizes = vec![if turned { (from.height, from.width) } else { (from.width, from.height) }];
                     rate = from.average_rate.map(f64::from);
                 }
                 Lane::Copy(CopyLane::new(from, stream, window))
             }
             Fate::Video(codec) => {
-                let look = Look::plan(from, *codec, order.video, order.container);
-                if *codec == VideoCodec::Gif {
-                    check_gif(ctx, &look, wanted_us)?;
+                let look = |options: &VideoOptions| (Look::plan(from, *codec, options, order.container), options.clone());
+                let looks: Vec<(Look, VideoOptions)> = order.rungs.iter().map(look).collect();
+                if let Some((largest, _)) = looks.first() {
+                    if *codec == VideoCodec::Gif {
+                        check_gif(ctx, largest, wanted_us)?;
+                    }
+                    rate = Some(f64::from(largest.rate));
                 }
-                size = Some(look.geometry.size);
-                rate = Some(f64::from(look.rate));
-                Lane::Video(Box::new(VideoLane::new(ctx, source, from, look, order.video, window, &mut mux)?))
+                sizes = looks.iter().map(|(look, _)| look.geometry.size).collect();
+                Lane::Video(Box::new(VideoLane::new(ctx, source, from, looks, window, &mut mux)?))
             }
             Fate::Audio(codec) => {
                 let tone = Tone::plan(from, *codec, order.audio, order.quality, order.container.least_rate);
                 sound_rate = sound_rate.max(tone.rate);
                 let end = source.sound_end_us(planned.index).map(|end| end - start_us).filter(|end| *end > 0);
                 let length_us = [window.length_us, end].into_iter().flatten().min();
-                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, Window { length_us, ..window }, &mut mux)?))
+                let window = Window { length_us, ..window };
+                let shaped = order.shaping.shape(ctx, &Take { source, from, tone: &tone, window })?;
+                said.extend(shaped.warnings);
+                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, &shaped.filters, window, &mut mux)?))
             }
         };
         lanes[planned.index] = Some(lane);
     }
-    mux.describe(source, order.container.chapters, start_us, wanted_us);
-    mux.begin(ctx, order.faststart)?;
+    for index in &order.covers {
+        mux.add_cover(source, &source.streams[*index]).map_err(|e| fault::encoding(ctx, e))?;
+    }
+    mux.describe(source, order.container.chapters, start_us, wanted_us, order.tags);
+    mux.begin(ctx, order.faststart, &order.settings)?;
     if start_us > 0 {
         source.seek(start_us);
     }
@@ -106,7 +125,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     while let Some(mut packet) = pump.next(&kept)? {
         let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
         lane.feed(ctx, &mut packet, &mut mux)?;
-        pump.reached(lane.tally().end_us)?;
+        pump.reached(lane.tally().read_us)?;
         if lanes.iter().flatten().all(Lane::done) {
             break;
         }
@@ -122,19 +141,20 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
     let tallies: Vec<&Tally> = lanes.iter().flatten().map(Lane::tally).collect();
     let mut warnings = source.notes.clone();
+    warnings.extend(said);
     warnings.extend(judge(ctx, &tallies, expected)?);
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let duration_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
-    Ok(Made { duration_us, size, rate, encoded, sound_rate, warnings })
+    Ok(Made { duration_us, sizes, rate, encoded, sound_rate, warnings })
 }
 
 /// Whether enough of the file came through, and what has to be said about it.
 pub fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
-    let end_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
+    let end_us = tallies.iter().map(|t| t.read_us).max().unwrap_or(0);
     let errors: u64 = tallies.iter().map(|t| t.errors).sum();
     let first = tallies.iter().filter_map(|t| t.first_error_us).min();
-    if tallies.iter().all(|t| t.frames == 0) || end_us <= 0 {
+    if tallies.iter().all(|t| t.frames == 0 || t.end_us <= 0) || end_us <= 0 {
         return Err(Failure::corrupt("Nothing in the file could be decoded.").detail(fault::flush_words(ctx)).stage("decode"));
     }
     for tally in tallies.iter().filter(|t| t.errors > 0) {

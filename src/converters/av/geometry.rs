@@ -67,6 +67,11 @@ impl Turn {
         Turn { mirrored, degrees: (quarter.rem_euclid(4) * 90) as u16 }
     }
 
+    /// This turn, and then so many degrees more.
+    pub fn and(self, degrees: u16) -> Turn {
+        Turn { degrees: (self.degrees + degrees) % 360, ..self }
+    }
+
     /// Whether width and height change places.
     pub fn swaps(self) -> bool {
         self.degrees % 180 == 90

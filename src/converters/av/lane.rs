@@ -1,11 +1,13 @@
 //! One stream's way from packets to packets.
 
+use super::fault;
 use super::lane_audio::AudioLane;
 use super::lane_copy::CopyLane;
 use super::lane_video::VideoLane;
 use super::mux::Mux;
+use crate::convert::Ctx;
 use crate::failure::Failure;
-use ffmpeg_next::{Packet, Rational, Rescale};
+use ffmpeg_next::{Error, Packet, Rational, Rescale};
 
 /// The part of the source that is wanted, as every lane sees it.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,11 @@ impl Window {
         us > self.latest_us
     }
 
+    /// A time, or the end of the window when that comes first.
+    pub fn within(&self, us: i64) -> i64 {
+        self.length_us.map_or(us, |length| us.min(length))
+    }
+
     pub fn over(&self, us: i64) -> bool {
         self.length_us.is_some_and(|length| us >= length)
     }
@@ -39,6 +46,8 @@ impl Window {
 pub struct Tally {
     /// Where its last frame ends, in the result's time.
     pub end_us: i64,
+    /// How far the source was read, from the start of the window; filters may have made more or less of it.
+    pub read_us: i64,
     pub packets: u64,
     pub frames: u64,
     /// Pictures given to the encoder.
@@ -48,9 +57,22 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A packet went into a decoder; one it cannot take is passed over.
+    pub fn sent(&mut self, ctx: &Ctx, outcome: Result<(), Error>) -> Result<(), Failure> {
+        self.packets += 1;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(e @ Error::Other { errno: libc::ENOMEM }) => Err(fault::decoding(ctx, e, None)),
+            Err(_) => {
+                self.error();
+                Ok(())
+            }
+        }
+    }
+
     pub fn error(&mut self) {
         self.errors += 1;
-        self.first_error_us.get_or_insert(self.end_us);
+        self.first_error_us.get_or_insert(self.read_us);
     }
 }
 
@@ -61,7 +83,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    pub fn feed(&mut self, ctx: &crate::convert::Ctx, packet: &mut Packet, mux: &mut Mux) -> Result<(), Failure> {
+    pub fn feed(&mut self, ctx: &Ctx, packet: &mut Packet, mux: &mut Mux) -> Result<(), Failure> {
         match self {
             Lane::Copy(lane) => lane.feed(ctx, packet, mux),
             Lane::Video(lane) => lane.feed(ctx, packet, mux),
@@ -70,7 +92,7 @@ impl Lane {
     }
 
     /// The source has ended, or the window has.
-    pub fn finish(&mut self, ctx: &crate::convert::Ctx, mux: &mut Mux) -> Result<(), Failure> {
+    pub fn finish(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
         match self {
             Lane::Copy(_) => Ok(()),
             Lane::Video(lane) => lane.finish(ctx, mux),
@@ -82,7 +104,7 @@ impl Lane {
     pub fn done(&self) -> bool {
         match self {
             Lane::Copy(lane) => lane.done,
-            Lane::Video(lane) => lane.done,
+            Lane::Video(lane) => lane.done(),
             Lane::Audio(lane) => lane.done(),
         }
     }
@@ -90,7 +112,7 @@ impl Lane {
     pub fn tally(&self) -> &Tally {
         match self {
             Lane::Copy(lane) => &lane.tally,
-            Lane::Video(lane) => &lane.tally,
+            Lane::Video(lane) => lane.tally(),
             Lane::Audio(lane) => lane.tally(),
         }
     }

@@ -1,6 +1,8 @@
 //! Sound: heard by an ear, encoded.
 
+use super::codecs::Depth;
 use super::ear::Ear;
+use super::encoding::Encoding;
 use super::fault;
 use super::ffi::{self, Facts};
 use super::lane::{Tally, Window};
@@ -28,6 +30,7 @@ pub struct Tone {
 
 impl Tone {
     pub fn plan(from: &Facts, codec: AudioCodec, options: &AudioOptions, quality: Option<u8>, least_rate: u32) -> Tone {
+        let depth = options.bit_depth.unwrap_or(Depth::of(from.bits));
         let channels = codec.channels(options.channels.map_or(from.channels, u32::from));
         let rate = codec.rate(options.sample_rate.unwrap_or(from.sample_rate.max(least_rate)));
         let own_quality = quality.filter(|_| options.bitrate.is_none() && matches!(codec, AudioCodec::Mp3 | AudioCodec::Vorbis | AudioCodec::Flac));
@@ -39,7 +42,7 @@ impl Tone {
             (None, Some(quality)) => Some((usual as f64 * (0.4 + 0.12 * f64::from(quality))) as u32),
             (None, None) => Some(usual),
         };
-        Tone { codec, rate, channels, samples: codec.samples(from.bits), encoder: codec.encoder(from.bits), bitrate, quality: own_quality }
+        Tone { codec, rate, channels, samples: codec.samples(depth), encoder: codec.encoder(depth), bitrate, quality: own_quality }
     }
 
     /// What the encoder takes; numbers and words of ours only.
@@ -80,10 +83,11 @@ pub struct AudioLane {
 }
 
 impl AudioLane {
-    pub fn new(ctx: &Ctx, source: &Source, from: &Facts, tone: Tone, window: Window, mux: &mut Mux) -> Result<AudioLane, Failure> {
-        let mut ear = Ear::new(ctx, source, from, window, tone.rate, tone.filters())?;
-        let voice = Voice::new(ctx, from, &tone, mux)?;
-        ear.frame_size = ffi::fixed_frame_size(&voice.encoder);
+    /// `shaping` are the filters between the decoder and what the encoder takes; none or a chain with a comma at its end.
+    pub fn new(ctx: &Ctx, source: &Source, from: &Facts, tone: Tone, shaping: &str, window: Window, mux: &mut Mux) -> Result<AudioLane, Failure> {
+        let mut ear = Ear::new(ctx, source, from, window, tone.rate, format!("{shaping}{}", tone.filters()))?;
+        let (voice, frame_size) = Voice::new(ctx, from, &tone, mux)?;
+        ear.frame_size = frame_size;
         Ok(AudioLane { ear, voice })
     }
 
@@ -109,7 +113,7 @@ impl AudioLane {
 
 /// The encoder and its stream.
 struct Voice {
-    encoder: encoder::audio::Encoder,
+    encoding: Encoding<frame::Audio>,
     stream: usize,
     clock: Rational,
     /// Samples so far.
@@ -117,7 +121,8 @@ struct Voice {
 }
 
 impl Voice {
-    fn new(ctx: &Ctx, from: &Facts, tone: &Tone, mux: &mut Mux) -> Result<Voice, Failure> {
+    /// Also tells how many samples the encoder wants in each frame.
+    fn new(ctx: &Ctx, from: &Facts, tone: &Tone, mux: &mut Mux) -> Result<(Voice, u32), Failure> {
         let wrong = |e| fault::encoding(ctx, e);
         let clock = Rational::new(1, tone.rate as i32);
         let found = encoder::find_by_name(tone.encoder).ok_or_else(|| wrong(Error::EncoderNotFound))?;
@@ -132,34 +137,32 @@ impl Voice {
         }
         let encoder = context.open_with(tone.settings()).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, clock, None, 0).map_err(wrong)?;
-        Ok(Voice { encoder, stream, clock, written: 0 })
+        let frame_size = ffi::fixed_frame_size(&encoder);
+        let encoding = Encoding::start(encoder.0.0).map_err(Failure::internal)?;
+        Ok((Voice { encoding, stream, clock, written: 0 }, frame_size))
     }
 
     fn encode(&mut self, ctx: &Ctx, frame: &mut frame::Audio, mux: &mut Mux) -> Result<(), Failure> {
+        let mut frame = std::mem::replace(frame, frame::Audio::empty());
         frame.set_pts(Some(self.written));
         self.written += frame.samples() as i64;
-        self.encoder.send_frame(frame).map_err(|e| fault::encoding(ctx, e))?;
-        self.encoded(ctx, mux)
+        self.encoding.send(frame);
+        while let Some(packet) = self.encoding.ready() {
+            self.write(ctx, packet, mux)?;
+        }
+        Ok(())
     }
 
     fn finish(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
-        if self.written == 0 {
-            return Ok(());
+        while let Some(packet) = self.encoding.rest() {
+            self.write(ctx, packet, mux)?;
         }
-        self.encoder.send_eof().map_err(|e| fault::encoding(ctx, e))?;
-        self.encoded(ctx, mux)
+        Ok(())
     }
 
-    fn encoded(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
-        let mut packet = Packet::empty();
-        loop {
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => {}
-                Err(e) if fault::again(e) || e == Error::Eof => return Ok(()),
-                Err(e) => return Err(fault::encoding(ctx, e)),
-            }
-            ctx.check()?;
-            mux.write(&mut packet, self.stream, self.clock).map_err(|e| fault::encoding(ctx, e))?;
-        }
+    fn write(&self, ctx: &Ctx, packet: Result<Packet, Error>, mux: &mut Mux) -> Result<(), Failure> {
+        ctx.check()?;
+        let mut packet = packet.map_err(|e| fault::encoding(ctx, e))?;
+        mux.write(&mut packet, self.stream, self.clock).map_err(|e| fault::encoding(ctx, e))
     }
 }

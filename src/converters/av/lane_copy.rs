@@ -61,6 +61,7 @@ impl CopyLane {
         packet.set_dts(Some(dts));
         let length = if packet.duration() > 0 { packet.duration() } else { self.step };
         self.tally.end_us = self.tally.end_us.max(micros(pts + length, self.clock));
+        self.tally.read_us = self.tally.end_us;
         self.tally.packets += 1;
         self.tally.frames += 1;
         mux.write(packet, self.stream, self.clock).map_err(|e| fault::encoding(ctx, e))

@@ -4,7 +4,7 @@ use super::containers::Container;
 use super::fault;
 use super::ffi::{self, Facts};
 use super::open::Source;
-use super::options::Metadata;
+use super::options::{Metadata, Tags};
 use crate::convert::Ctx;
 use crate::failure::Failure;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, format};
@@ -47,6 +47,9 @@ pub struct Mux {
     /// The clock of each stream, once the header is written.
     clocks: Vec<Rational>,
     keep: bool,
+    adaptive: bool,
+    /// Waiting for the header.
+    covers: Vec<(usize, Packet)>,
 }
 
 /// The letters by which containers of Apple's kind name HEVC so that their players know it.
@@ -57,8 +60,8 @@ pub fn tag(container: &Container, codec: &str) -> u32 {
 impl Mux {
     pub fn create(ctx: &Ctx, container: &Container, path: &Path, metadata: Metadata) -> Result<Mux, Failure> {
         let path = path.to_str().ok_or_else(|| Failure::internal("the path of the result is not UTF-8"))?;
-        let output = format::output_as(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
-        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep })
+        let output = ffi::create_output(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
+        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep, adaptive: container.adaptive, covers: Vec::new() })
     }
 
     pub fn wants_global_header(&self) -> bool {
@@ -86,6 +89,14 @@ impl Mux {
         Ok(index)
     }
 
+    /// A picture beside the sound, as it is; written right after the header.
+    pub fn add_cover(&mut self, source: &Source, from: &Facts) -> Result<(), Error> {
+        let Some(picture) = ffi::attached_picture(&source.input, from.index) else { return Ok(()) };
+        let index = self.add_copy(source, from, 0)?;
+        self.covers.push((index, picture));
+        Ok(())
+    }
+
     /// A stream whose packets come from an encoder, in the encoder's clock.
     pub fn add_encoded(&mut self, encoder: &codec::Context, from: &Facts, clock: Rational, rate: Option<Rational>, tag: u32) -> Result<usize, Error> {
         let mut stream = self.output.add_stream_with(encoder)?;
@@ -100,14 +111,20 @@ impl Mux {
         Ok(index)
     }
 
-    /// Tags of the whole file and its chapters, seen from `from_us` on.
-    pub fn describe(&mut self, source: &Source, chapters: bool, from_us: i64, length_us: Option<i64>) {
-        if !self.keep {
-            return;
+    /// What a stream uses at most, in bits per second, where players choose by that.
+    pub fn announce(&mut self, stream: usize, bitrate: u32) {
+        if self.adaptive {
+            ffi::set_bit_rate(&mut self.output, stream, bitrate);
         }
-        let tags = ffi::dictionary(&self.tags(&ffi::tags(&source.input)));
-        self.output.set_metadata(tags);
-        if !chapters {
+    }
+
+    /// Tags of the whole file, those given above those of the source, and its chapters, seen from `from_us` on.
+    pub fn describe(&mut self, source: &Source, chapters: bool, from_us: i64, length_us: Option<i64>, given: &Tags) {
+        let mut tags = if self.keep { self.tags(&ffi::tags(&source.input)) } else { Vec::new() };
+        tags.retain(|(key, _)| given.pairs().all(|(name, _)| !key.eq_ignore_ascii_case(name)));
+        tags.extend(given.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self.output.set_metadata(ffi::dictionary(&tags));
+        if !self.keep || !chapters {
             return;
         }
         let end = length_us.unwrap_or(i64::MAX / 2);
@@ -119,8 +136,12 @@ impl Mux {
         }
     }
 
-    pub fn begin(&mut self, ctx: &Ctx, faststart: bool) -> Result<(), Failure> {
+    /// `settings` are the muxer's own; names, numbers and paths of ours only.
+    pub fn begin(&mut self, ctx: &Ctx, faststart: bool, settings: &[(&str, String)]) -> Result<(), Failure> {
         let mut options = Dictionary::new();
+        for (name, value) in settings {
+            options.set(name, value);
+        }
         let muxer = self.output.format().name().to_owned();
         if faststart && ["mp4", "mov", "ipod", "3gp"].contains(&muxer.as_str()) {
             options.set("movflags", "+faststart");
@@ -130,6 +151,13 @@ impl Mux {
         }
         self.output.write_header_with(options).map_err(|e| fault::encoding(ctx, e))?;
         self.clocks = self.output.streams().map(|s| s.time_base()).collect();
+        for (stream, mut picture) in std::mem::take(&mut self.covers) {
+            picture.set_stream(stream);
+            picture.set_position(-1);
+            picture.set_pts(Some(0));
+            picture.set_dts(Some(0));
+            picture.write_interleaved(&mut self.output).map_err(|e| fault::encoding(ctx, e))?;
+        }
         Ok(())
     }
 

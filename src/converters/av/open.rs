@@ -10,6 +10,7 @@ use std::io::Read;
 
 /// An open file.
 pub struct Source {
+    origin: Input,
     pub input: context::Input,
     pub streams: Vec<Facts>,
     /// Where the file's own clock begins.
@@ -55,6 +56,7 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     let exact_ends = matches!(input.format.id(), "mp4" | "mov" | "m4a" | "3gp");
     let margin_us = if matches!(input.format.id(), "ts" | "mpg") { 10 * SECOND_US } else { 0 };
     let source = Source {
+        origin: input.clone(),
         input: opened,
         streams,
         start_us: start.unwrap_or(0),
@@ -105,6 +107,11 @@ fn demuxer_names(demuxer: &str) -> &str {
 }
 
 impl Source {
+    /// The same file once more, from its beginning.
+    pub fn again(&self, ctx: &Ctx) -> Result<Source, Failure> {
+        open(ctx, &self.origin)
+    }
+
     /// Refuses what is too long or too large, before anything is decoded.
     fn check(&self, ctx: &Ctx) -> Result<(), Failure> {
         let longest = ctx.limits.media_duration_max;

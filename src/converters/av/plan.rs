@@ -1,10 +1,11 @@
 //! What becomes of each stream, and why: copied or encoded.
 
+use super::codecs::Depth;
 use super::containers::Container;
 use super::ffi::{Facts, Kind};
 use super::geometry::{Geometry, Turn};
 use super::open::Source;
-use super::options::{AudioCodec, AudioOptions, Copying, VideoCodec, VideoOptions};
+use super::options::{AudioCodec, AudioOptions, Copying, Cover, VideoCodec, VideoOptions};
 use crate::failure::{Code, Failure};
 
 /// What becomes of one stream.
@@ -72,6 +73,9 @@ impl Circumstances<'_> {
             let range = codec.crf_range();
             return Err(wrong(format!("`video.crf`: {crf} is out of range; {} takes {} to {}.", codec.codec(), range.start(), range.end())));
         }
+        if let Some(wrong_tune) = options.tune.filter(|tune| !codec.tunes().contains(tune)) {
+            return Err(wrong(format!("`video.tune`: {} cannot be tuned for {}.", codec.codec(), wrong_tune.name())));
+        }
         let obstacle = self.video_obstacle(facts, options);
         self.settle(facts, obstacle, options.codec == Some(VideoCodec::Copy), || Ok(Fate::Video(codec)))
     }
@@ -130,6 +134,9 @@ impl Circumstances<'_> {
             let names: Vec<String> = allowed.iter().map(|c| format!("{c:?}").to_lowercase()).collect();
             wrong(format!("`audio.codec`: {} takes {}.", self.container.id, names.join(", ")))
         })?;
+        if options.bit_depth == Some(Depth::Float) && !codec.floats() {
+            return Err(wrong(format!("`bit_depth`: {} takes 16 or 24.", format!("{codec:?}").to_lowercase())));
+        }
         let obstacle = self.audio_obstacle(facts, options).or(exact.map(str::to_owned));
         self.settle(facts, obstacle, options.codec == Some(AudioCodec::Copy), || Ok(Fate::Audio(codec)))
     }
@@ -150,6 +157,9 @@ impl Circumstances<'_> {
         if let Some(rate) = options.sample_rate.filter(|r| *r != facts.sample_rate) {
             return Some(format!("{} Hz become {rate}", facts.sample_rate));
         }
+        if options.bit_depth.is_some_and(|depth| depth as u32 != facts.bits) {
+            return Some("another depth of the samples was asked for".into());
+        }
         let lossless = facts.codec == "flac" || facts.codec == "alac" || facts.codec.starts_with("pcm_");
         if let Some(most) = options.bitrate.filter(|most| !lossless && (facts.bit_rate == 0 || facts.bit_rate as f64 > f64::from(most.0) * 1.1)) {
             return Some(format!("its bit rate ({}) is not known to be within {}", facts.bit_rate, most.0));
@@ -160,8 +170,17 @@ impl Circumstances<'_> {
         (self.cut && self.copying != Copying::Always).then(|| "the cut is to the sample".into())
     }
 
-    /// The other streams: subtitles that the container knows are copied; the rest is left out, in words.
-    pub fn others(&self) -> (Vec<Planned>, Vec<String>) {
+    /// The pictures beside the sound that come along.
+    pub fn covers(&self, wish: Cover) -> Vec<usize> {
+        let shown = |s: &&Facts| s.kind == Kind::Video && s.still && ["mjpeg", "png"].contains(&s.codec.as_str());
+        let all = self.source.streams.iter().filter(shown).map(|s| s.index);
+        all.filter(|_| self.container.covers && wish == Cover::Keep).take(1).collect()
+    }
+
+    /// The other streams: subtitles that the container knows are copied; the rest is left out, in words, but for the covers that
+    /// come along or are not wanted.
+    pub fn others(&self, wish: Cover) -> (Vec<Planned>, Vec<String>) {
+        let covers = self.covers(wish);
         let (mut kept, mut warnings) = (Vec::new(), Vec::new());
         let mut left = std::collections::BTreeMap::<&str, Vec<String>>::new();
         for stream in &self.source.streams {
@@ -173,6 +192,7 @@ impl Circumstances<'_> {
                 Kind::Subtitle => "subtitles",
                 Kind::Attachment => "attached files",
                 Kind::Data => "data",
+                Kind::Video if covers.contains(&stream.index) || (stream.still && wish == Cover::Strip) => continue,
                 Kind::Video if stream.still => "cover art",
                 _ => continue,
             };

@@ -4,7 +4,7 @@ use crate::limits::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A point or span of time: seconds as a number, or text as `90`, `1m30s`, `00:01:30.5`. At most 100 hours.
+/// A point or span of time: seconds as a number, or text as `90`, `1.5s`, `1m30s`, `00:01:30.5`. At most 100 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     pub us: i64,
@@ -47,7 +47,7 @@ impl Time {
             let whole = front.iter().try_fold(0u64, |sum, part| Some(sum * 60 + u64::from(part.parse::<u32>().ok()?)))?;
             return Time::seconds(whole as f64 * 60.0 + last.parse::<f64>().ok().filter(|s| *s < 60.0)?);
         }
-        match text.parse::<f64>() {
+        match text.strip_suffix('s').unwrap_or(text).parse::<f64>() {
             Ok(seconds) => Time::seconds(seconds),
             Err(_) => Time::seconds(Span::parse(text).ok()?.as_millis() as f64 / 1000.0),
         }
@@ -135,7 +135,15 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        for (text, us) in [("90", 90_000_000), ("1.5", 1_500_000), ("1m30s", 90_000_000), ("00:01:30.5", 90_500_000), ("1:02:03", 3_723_000_000)] {
+        for (text, us) in [
+            ("90", 90_000_000),
+            ("1.5", 1_500_000),
+            ("0.8s", 800_000),
+            ("500ms", 500_000),
+            ("1m30s", 90_000_000),
+            ("00:01:30.5", 90_500_000),
+            ("1:02:03", 3_723_000_000),
+        ] {
             assert_eq!(Time::parse(text), Some(Time { us }), "{text}");
         }
         for wrong in ["", "-1", "1:2:3:4", "1:75", "nan", "inf", ":", "1:-2", "1e9", "now"] {

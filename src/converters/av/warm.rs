@@ -1,5 +1,6 @@
 //! Gets the libraries ready before any fork: tables are built, pages are touched, no thread is started.
 
+use super::codecs::Depth;
 use super::ffi;
 use super::options::{AudioCodec, VideoCodec};
 use ffmpeg_next::filter::Graph;
@@ -15,7 +16,7 @@ pub fn warm() -> Result<(), String> {
         encoder::find_by_name(wanted.encoder()).ok_or_else(|| format!("this FFmpeg has no encoder {}", wanted.encoder()))?;
     }
     for wanted in [AudioCodec::Aac, AudioCodec::Mp3, AudioCodec::Opus, AudioCodec::Flac] {
-        encoder::find_by_name(wanted.encoder(16)).ok_or_else(|| format!("this FFmpeg has no encoder {}", wanted.encoder(16)))?;
+        encoder::find_by_name(wanted.encoder(Depth::Short)).ok_or_else(|| format!("this FFmpeg has no encoder {}", wanted.encoder(Depth::Short)))?;
     }
     for found in DECODERS.iter().filter_map(|name| decoder::find_by_name(name)) {
         let mut one_thread = Dictionary::new();

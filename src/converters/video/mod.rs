@@ -4,10 +4,16 @@ use super::av;
 use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
 
+mod ladder;
+mod master;
+mod package;
 mod poster;
+mod sheet;
+mod sprites;
+mod stream;
 mod transcode;
 
-static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<poster::Poster>()];
+static CONVERTERS: [Erased; 4] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 

@@ -1,14 +1,17 @@
 //! `video.poster`: one still picture of a film.
 
+use super::sheet::{self, Layout};
+use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::codecs::Still;
 use crate::converters::av::geometry::{Geometry, Turn};
+use crate::converters::av::graph::{self, Fork};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::units::Place;
-use crate::converters::av::{decode, fault, graph, pump};
-use crate::failure::{Code, Failure};
+use crate::converters::av::{decode, fault, pump};
+use crate::failure::Failure;
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
 use schemars::JsonSchema;
@@ -29,11 +32,29 @@ pub struct Options {
     pub height: Option<u32>,
     /// Quality of jpeg and webp, 1 (small) to 100 (best). Default: 85 for jpeg, 80 for webp.
     pub quality: Option<u8>,
+    /// Instead of one picture a contact sheet of many, taken at equal distances; `width` is then that of each. Default: none.
+    pub sheet: Option<Sheet>,
+}
+
+/// A contact sheet.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sheet {
+    /// Pictures side by side, 1 to 20. Default: 4.
+    pub columns: u32,
+    /// Rows of them, 1 to 20. Default: 4.
+    pub rows: u32,
+}
+
+impl Default for Sheet {
+    fn default() -> Self {
+        Sheet { columns: 4, rows: 4 }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { at: Place::Percent(10.0), width: None, height: None, quality: None }
+        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, sheet: None }
     }
 }
 
@@ -41,7 +62,9 @@ impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         OutOfRange::check("width", self.width, 1..=SIDE_MAX)?;
         OutOfRange::check("height", self.height, 1..=SIDE_MAX)?;
-        OutOfRange::check("quality", self.quality, 1..=100)
+        OutOfRange::check("quality", self.quality, 1..=100)?;
+        OutOfRange::check("sheet.columns", self.sheet.map(|s| s.columns), 1..=20)?;
+        OutOfRange::check("sheet.rows", self.sheet.map(|s| s.rows), 1..=20)
     }
 }
 
@@ -60,10 +83,10 @@ impl Converter for Poster {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let still = Still::of(output.format.id()).ok_or_else(|| Failure::internal("no such picture format"))?;
         let mut source = open::open(ctx, input)?;
-        let Some(picture) = source.picture().cloned() else {
-            let message = format!("There is no moving picture in this {} file.", input.format.name());
-            return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
-        };
+        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
+        if let Some(sheet) = options.sheet {
+            return contact_sheet(ctx, &mut source, sheet, options, still, output);
+        }
         let turn = Turn::of(picture.matrix);
         let aspect = if turn.swaps() { (picture.aspect.1, picture.aspect.0) } else { picture.aspect };
         let (width, height) = if turn.swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
@@ -75,7 +98,8 @@ impl Converter for Poster {
         };
         let mut chain: Vec<String> = turn.filters().into_iter().map(str::to_owned).collect();
         chain.push(format!("scale=w={}:h={}:flags=bicubic{},setsar=sar=1/1,format=pix_fmts={}", size.0, size.1, still.range(), still.pixels()));
-        let mut finder = Finder { ctx, source: &mut source, index: picture.index, chain: chain.join(",") };
+        let fork = Fork { trunk: String::new(), branches: vec![chain.join(",")] };
+        let mut finder = Finder { ctx, source: &mut source, index: picture.index, fork };
         let frame = finder.find(at_us, exact)?.ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
         let bytes = still.encode(&frame, options.quality).map_err(|e| fault::encoding(ctx, e))?;
         std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
@@ -85,11 +109,25 @@ impl Converter for Poster {
     }
 }
 
+/// Each picture from the middle of its part of the film.
+fn contact_sheet(ctx: &Ctx, source: &mut Source, sheet: Sheet, options: &Options, still: Still, output: &Output) -> Result<Produced, Failure> {
+    let Sheet { columns, rows } = sheet;
+    let length_us = source.duration_us.ok_or_else(|| Failure::corrupt("The file does not say how long the film is.").stage("open"))?;
+    let interval_us = (length_us / i64::from(columns * rows)).max(1000);
+    let (width, quality) = (options.width.or(Some(320)), options.quality);
+    let layout = Layout { interval_us, first_us: interval_us / 2, width, columns, rows, still, quality };
+    let sheets = sheet::make(ctx, source, &layout)?;
+    let bytes = sheets.files.first().ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
+    std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
+    let expect = Expect { width: Some(sheets.tile.0 * columns), height: Some(sheets.tile.1 * rows), ..Expect::default() };
+    Ok(Produced { warnings: sheets.warnings, ..Produced::single(output, expect) })
+}
+
 struct Finder<'a> {
     ctx: &'a Ctx<'a>,
     source: &'a mut Source,
     index: usize,
-    chain: String,
+    fork: Fork,
 }
 
 impl Finder<'_> {
@@ -154,9 +192,9 @@ impl Finder<'_> {
 
     fn draw(&self, frame: &frame::Video, clock: Rational) -> Result<frame::Video, Failure> {
         let wrong = |e| fault::encoding(self.ctx, e);
-        let mut graph = graph::pictures(frame, clock, Rational::new(25, 1), &self.chain, self.ctx.threads).map_err(wrong)?;
+        let mut graph = graph::pictures(frame, clock, Rational::new(25, 1), &self.fork, self.ctx.threads).map_err(wrong)?;
         let mut drawn = frame::Video::empty();
-        let (Some(mut source), Some(mut sink)) = (graph.get("in"), graph.get("out")) else { return Err(wrong(Error::FilterNotFound)) };
+        let (Some(mut source), Some(mut sink)) = (graph.get("in"), graph.get(&Fork::sink(0))) else { return Err(wrong(Error::FilterNotFound)) };
         source.source().add(frame).map_err(wrong)?;
         let _ = source.source().flush();
         sink.sink().frame(&mut drawn).map_err(wrong)?;

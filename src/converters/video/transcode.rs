@@ -5,8 +5,9 @@ use crate::converters::av::containers::{Container, container};
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Trim, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim, VideoOptions};
 use crate::converters::av::plan::Circumstances;
+use crate::converters::av::shaping::Shaping;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
 use ffmpeg_next::Packet;
@@ -31,12 +32,15 @@ pub struct Options {
     pub faststart: Option<bool>,
     /// What happens to titles, dates, places and chapters. Default: keep.
     pub metadata: Metadata,
+    /// What the result says of itself, above what the input says. Default: nothing.
+    pub tags: Tags,
 }
 
 impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         self.video.validate("video.")?;
         self.audio.validate("audio.")?;
+        self.tags.validate()?;
         self.trim.validate()
     }
 }
@@ -59,35 +63,38 @@ impl Converter for Transcode {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open(ctx, input)?;
-        let Some(picture) = source.picture().cloned() else {
-            let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
-            let message = format!("There is {what} in this {} file.", input.format.name());
-            return Err(Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open"));
-        };
+        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
         let start_us = options.trim.start_us();
         let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, &mut source, picture.index, start_us)?;
         let copying = options.copy;
         let at = Circumstances { source: &source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
         let mut streams = vec![at.video(&picture, &options.video)?];
         let (sounds, mut warnings) = sounds(&source, container, &options.audio);
+        let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
         for index in sounds {
-            streams.push(at.audio(&source.streams[index], &options.audio, None)?);
+            streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
         }
-        let (others, left) = at.others();
+        let covers = at.covers(Cover::Keep);
+        let (others, left) = at.others(Cover::Keep);
         streams.extend(others);
         warnings.extend(left);
         let order = Order {
             container,
             streams,
-            video: &options.video,
+            rungs: vec![options.video.clone()],
             audio: &options.audio,
             quality: None,
+            shaping: &shaping,
             trim: options.trim,
             metadata: options.metadata,
+            tags: &options.tags,
+            covers,
             faststart: options.faststart.unwrap_or(true),
+            settings: Vec::new(),
         };
         let made = film::make(ctx, &mut source, &order, &output.path())?;
-        let mut expect = Expect { width: made.size.map(|s| s.0), height: made.size.map(|s| s.1), ..Expect::default() };
+        let size = made.sizes.first();
+        let mut expect = Expect { width: size.map(|s| s.0), height: size.map(|s| s.1), ..Expect::default() };
         if output.format.family() == Family::Video {
             // Two frames of the picture, one of the sound, and what containers round to.
             let frame_ms = 1000.0 / made.rate.unwrap_or(25.0).max(1.0);
@@ -103,6 +110,13 @@ impl Converter for Transcode {
         produced.warnings.extend(warnings);
         Ok(produced)
     }
+}
+
+/// A file of this family that is no film.
+pub fn no_picture(source: &Source, input: &Input) -> Failure {
+    let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
+    let message = format!("There is {what} in this {} file.", input.format.name());
+    Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open")
 }
 
 /// The tracks of sound that are taken, and a word on those that are not.

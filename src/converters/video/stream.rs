@@ -1,0 +1,176 @@
+//! `video.stream`: a film as an adaptive stream, all its sizes made of one decoding.
+
+use super::ladder::{Ladder, Rung};
+use super::master::{self, Variant};
+use super::package::{self, Package};
+use super::transcode::no_picture;
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
+use crate::converters::av::containers::container;
+use crate::converters::av::film::{self, Made, Order};
+use crate::converters::av::geometry::Turn;
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Tags, Trim, VideoCodec, VideoOptions};
+use crate::converters::av::plan::Circumstances;
+use crate::converters::av::shaping::Shaping;
+use crate::converters::av::units::Time;
+use crate::converters::av::{SECOND_US, open, parts};
+use crate::failure::{Code, Failure};
+use crate::format::{Family, Format};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+pub struct Stream;
+
+/// Options of `video.stream`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The sizes: `auto` for the usual ones up to the input's, or up to 10 rungs as `[{"height": 720, "bitrate": "2.5M"}]`.
+    /// Default: auto.
+    pub ladder: Ladder,
+    /// The codec of all rungs: h264 or hevc; for dash also av1 or vp9. Default: h264.
+    pub codec: Option<VideoCodec>,
+    /// Constant quality as of `video.transcode`, which the bit rate of a rung caps. Default: that of the codec.
+    pub crf: Option<u8>,
+    /// Time spent on a smaller file, from `ultrafast` to `veryslow`. Default: medium.
+    pub preset: Option<Speed>,
+    /// Frames per second, 1 to 120. Default: the input's.
+    pub fps: Option<f64>,
+    /// How long a segment is, 1 to 30: seconds, or text as `4s`. Each begins with a keyframe, in all rungs alike. Default: 4.
+    pub segment: Option<Time>,
+    /// One file for each rung, of which segments are parts, instead of a file for each segment. Default: false.
+    pub single_file: bool,
+    /// The sound, which all rungs share.
+    pub audio: AudioOptions,
+    /// The part to keep. Default: all of it.
+    pub trim: Trim,
+    /// What happens to titles, dates and places. Default: keep.
+    pub metadata: Metadata,
+}
+
+impl Options {
+    fn segment_us(&self) -> i64 {
+        self.segment.map_or(4_000_000, |t| t.us)
+    }
+
+    fn base(&self) -> VideoOptions {
+        VideoOptions {
+            codec: self.codec,
+            crf: self.crf.or(Some(self.codec.unwrap_or(VideoCodec::H264).crf_default())),
+            preset: self.preset,
+            fps: self.fps,
+            keyframe_interval: Some(Time { us: self.segment_us() }),
+            ..VideoOptions::default()
+        }
+    }
+}
+
+impl Validate for Options {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        self.ladder.validate()?;
+        OutOfRange::check("segment", Some(self.segment_us() as f64 / 1e6), 1.0..=30.0)?;
+        if self.codec == Some(VideoCodec::Copy) {
+            return Err(OutOfRange::new("codec", "copy", "a codec to encode to"));
+        }
+        self.base().validate("")?;
+        self.audio.validate("audio.")?;
+        self.trim.validate()
+    }
+}
+
+impl Converter for Stream {
+    const SPEC: Spec = Spec {
+        id: "video.stream",
+        family: Family::Video,
+        summary: "Makes adaptive streams of films, HLS or DASH, in several sizes from one decoding.",
+        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["hls", "dash"])],
+    };
+    type Options = Options;
+
+    fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
+        let to = output.format.id();
+        let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
+        let mut source = open::open(ctx, input)?;
+        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
+        let (width, height) = if Turn::of(picture.matrix).swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        let rungs = options.ladder.rungs((width, height), &options.base());
+        let cut = options.trim.start_us() > 0;
+        let at = Circumstances { source: &source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
+        let mut streams = vec![at.video(&picture, &options.base())?];
+        if let Some(track) = source.sounds().first().filter(|_| options.audio.codec != Some(AudioCodec::None)) {
+            streams.push(at.audio(track, &options.audio, None)?);
+        }
+        let warnings = at.others(Cover::Strip).1;
+        let names: Vec<String> = rungs.iter().map(|rung: &Rung| rung.name.clone()).collect();
+        let sound = streams.len() > 1;
+        let package = Package { rungs: &names, sound, segment_us: options.segment_us(), single_file: options.single_file };
+        let order = Order {
+            container,
+            settings: if to == "dash" { package.dash() } else { package.hls(&output.dir) },
+            rungs: rungs.into_iter().map(|rung| rung.video).collect(),
+            shaping: &Shaping { loudness: options.audio.loudness, ..Shaping::default() },
+            streams,
+            audio: &options.audio,
+            quality: None,
+            trim: options.trim,
+            metadata: options.metadata,
+            tags: &Tags::default(),
+            covers: Vec::new(),
+            faststart: false,
+        };
+        let made = film::make(ctx, &mut source, &order, &output.dir.join(Package::target(to)))?;
+        if to == "hls" {
+            let sizes = made.sizes.iter().zip(&names).map(|(size, name)| Variant { name, size: *size });
+            let variants: Vec<Variant> = sizes.collect();
+            master::write(&output.dir, &variants, made.rate.unwrap_or(25.0), sound).map_err(|e| Failure::internal(e).stage("encode"))?;
+        }
+        prove(ctx, output, names.len(), sound, &made)?;
+        let mut produced = Produced { files: files(output)?, warnings: made.warnings };
+        produced.warnings.extend(warnings);
+        Ok(produced)
+    }
+}
+
+/// Reads every track of the finished package to its end: its files tell nothing one by one.
+fn prove(ctx: &Ctx, output: &Output, rungs: usize, sound: bool, made: &Made) -> Result<(), Failure> {
+    let wrong =
+        |what: String| Failure::new(Code::ToolFailed, "The finished stream did not pass its check and was discarded.").stage("verify").detail(what);
+    let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
+    for files in package::tracks(&output.dir).map_err(|e| wrong(e.to_string()))? {
+        let counted = parts::count(ctx, &files)?;
+        if counted.picture {
+            pictures.push(counted.packets);
+        } else {
+            sounds.push(counted.length_us);
+        }
+    }
+    if pictures != vec![made.encoded; rungs] {
+        return Err(wrong(format!("pictures: {pictures:?}, not {rungs} times {}", made.encoded)));
+    }
+    if sounds.len() != usize::from(sound) || sounds.iter().any(|length| (length - made.duration_us).abs() > SECOND_US) {
+        return Err(wrong(format!("sound: {sounds:?} us, not {}", made.duration_us)));
+    }
+    Ok(())
+}
+
+/// All files of the package, in one folder by the result's name, the playlist that a player is given first.
+fn files(output: &Output) -> Result<Vec<ProducedFile>, Failure> {
+    let unreadable = |e: std::io::Error| Failure::internal(e).stage("encode");
+    let entry = package::entry(output.format.id());
+    let mut names = Vec::new();
+    for file in std::fs::read_dir(&output.dir).map_err(unreadable)? {
+        names.push(file.map_err(unreadable)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort_by_key(|name| (name != entry, name.clone()));
+    let folder = output.stem();
+    let one = |file: String| {
+        let id = match Path::new(&file).extension().and_then(|e| e.to_str()) {
+            Some("m3u8") => "hls",
+            Some("mpd") => "dash",
+            _ => "mp4",
+        };
+        let format = Format::parse(id).unwrap_or(output.format);
+        ProducedFile { name: format!("{folder}/{file}"), file, format, expect: Expect::default() }
+    };
+    Ok(names.into_iter().map(one).collect())
+}
