@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::converters;
 use crate::format::Format;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct FormatsArgs {
@@ -15,12 +15,40 @@ pub struct FormatsArgs {
     /// Only what can become this format.
     #[arg(long)]
     to: Option<String>,
+    /// The presets instead, those of the shipped queues and of the configured ones.
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    presets: bool,
+    /// The configuration whose presets are meant.
+    #[arg(long, requires = "presets")]
+    config: Option<PathBuf>,
     #[arg(long)]
     json: bool,
 }
 
+/// One line per preset: its queue, its name, what it makes of which options.
+fn presets(config: Option<&Path>, as_json: bool) -> Exit {
+    let queues = match Config::load(config, &environment()).and_then(|config| config.queues()) {
+        Ok(queues) => queues,
+        Err(error) => {
+            complain(error);
+            return Exit::Usage;
+        }
+    };
+    let all = queues.iter().flat_map(|(queue, settings)| settings.settings.presets.iter().map(move |(name, preset)| (queue, name, preset)));
+    if as_json {
+        let rows: Vec<_> = all.map(|(queue, name, p)| json!({"name": name, "queue": queue, "to": p.to, "options": p.options})).collect();
+        print(&format!("{}\n", json!(rows)));
+    } else {
+        all.for_each(|(queue, name, preset)| print(&format!("{queue:<9} {name:<14} -> {:<8} {}\n", preset.to.id(), preset.options)));
+    }
+    Exit::Done
+}
+
 /// One line per source format and converter: what it can become.
 pub fn formats(args: &FormatsArgs) -> Exit {
+    if args.presets {
+        return presets(args.config.as_deref(), args.json);
+    }
     let (from, to) = match (options::format(args.from.as_deref()), options::format(args.to.as_deref())) {
         (Ok(from), Ok(to)) => (from, to),
         (Err(error), _) | (_, Err(error)) => {

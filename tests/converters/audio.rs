@@ -33,7 +33,8 @@ fn every_pair_converts() {
             let source = good(from);
             // Windows Media's decoder drops its first frames; their time stays.
             let asf = |format: &str| format.starts_with("wm");
-            let before = rate(&ffprobe(&source));
+            let probed = ffprobe(&source);
+            let (before, own) = (rate(&probed), codec(&probed, "audio"));
             let length = if asf(from) { 1.207 } else { samples(&source) as f64 / before };
             for to in *right {
                 let run = Run::new();
@@ -47,17 +48,12 @@ fn every_pair_converts() {
                     "wav" => "pcm_s16le",
                     "aiff" => "pcm_s16be",
                     "wma" => "wmav2",
-                    "webm" => {
-                        if codec(&ffprobe(&source), "audio") == "vorbis" {
-                            "vorbis"
-                        } else {
-                            "opus"
-                        }
-                    }
+                    "webm" if own == "vorbis" => "vorbis",
+                    "webm" => "opus",
                     // Which takes nearly everything as it is, if it has its times.
                     "mka" if *from == "mpg" => "opus",
-                    "mka" => match codec(&ffprobe(&source), "audio").as_str() {
-                        copied @ ("aac" | "mp3" | "mp2" | "ac3" | "dts" | "opus" | "vorbis" | "flac" | "pcm_s16le") => &copied.to_owned(),
+                    "mka" => match own.as_str() {
+                        copied @ ("aac" | "mp3" | "mp2" | "ac3" | "dts" | "opus" | "vorbis" | "flac" | "pcm_s16le") => copied,
                         _ => "opus",
                     },
                     other => other,

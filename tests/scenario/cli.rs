@@ -267,3 +267,21 @@ fn the_bench_measures_the_engine() {
     assert!(told["jobs_per_s"].as_f64().unwrap() > 0.0);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the temporary folder is left");
 }
+
+#[test]
+fn presets_are_told_with_those_of_the_site() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = millrace(folder.path(), &["formats", "--presets", "--json"], &[]);
+    let all: Value = serde_json::from_str(&all.out).unwrap();
+    let named = |all: &Value, name: &str| all.as_array().unwrap().iter().find(|p| p["name"] == name).cloned().unwrap_or_default();
+    assert_eq!((&named(&all, "hls-ladder")["queue"], &named(&all, "hls-ladder")["to"]), (&json!("video"), &json!("hls")));
+    assert_eq!(named(&all, "podcast")["options"]["loudness"]["integrated"], json!(-19));
+    let queues = folder.path().join("queues");
+    std::fs::create_dir(&queues).unwrap();
+    std::fs::write(queues.join("image.toml"), "[presets.tiny]\nto = \"jpeg\"\noptions = { width = 8 }\n").unwrap();
+    let config = folder.path().join("millrace.toml");
+    std::fs::write(&config, format!("queues_dir = \"{}\"\n", queues.display())).unwrap();
+    let told = millrace(folder.path(), &["formats", "--presets", "--config", &config.to_string_lossy()], &[]);
+    assert!(told.out.lines().any(|l| l.starts_with("image") && l.contains("tiny") && l.contains(r#"{"width":8}"#)), "{}", told.out);
+    assert_eq!(millrace(folder.path(), &["formats", "--presets", "--from", "png"], &[]).exit, 2);
+}

@@ -10,7 +10,7 @@ lazy::functions! {
     av_channel_layout_default av_codec_is_decoder av_dict_free av_dict_get av_dict_set av_dynarray_add av_find_input_format
     av_frame_alloc av_frame_copy av_frame_copy_props av_frame_free av_frame_get_buffer av_frame_unref av_freep
     av_get_bytes_per_sample av_get_default_channel_layout av_get_pix_fmt_name av_get_sample_fmt_name av_guess_frame_rate
-    av_init_packet av_interleaved_write_frame av_log_format_line2 av_log_set_callback av_log_set_level av_mallocz
+    av_init_packet av_interleaved_write_frame av_log_format_line2 av_log_set_callback av_log_set_level av_mallocz av_new_packet
     av_packet_rescale_ts av_packet_unref av_pix_fmt_desc_get av_read_frame av_reduce av_rescale_q av_sample_fmt_is_planar
     av_seek_frame av_strdup av_stream_get_side_data av_stream_new_side_data av_strerror av_write_trailer avcodec_alloc_context3
     avcodec_close avcodec_find_decoder avcodec_find_decoder_by_name avcodec_find_encoder_by_name avcodec_flush_buffers
