@@ -108,8 +108,9 @@ mod tests {
             .chain(word("two", 0.0, 22.0))
             .chain(word("words", 18.0, 22.0))
             .chain(word("below", 100.0, 22.0))
-            .chain(word("far", 0.0, 58.0));
-        assert_eq!(set_out(page.collect()), "left                right\ntwo words           below\n\n\nfar\n");
+            .chain(word("next", 0.0, 34.0))
+            .chain(word("far", 0.0, 70.0));
+        assert_eq!(set_out(page.collect()), "left                right\ntwo words           below\nnext\n\n\nfar\n");
         assert_eq!(set_out(Vec::new()), "");
     }
 }
