@@ -49,6 +49,14 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"\0\0\x01\xb3", "mpg"),
     (0, b"7z\xbc\xaf\x27\x1c", "7z"),
     (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"MSCF\0\0\0\0", "cab"),
+    (0, b"070701", "cpio"),
+    (0, b"070702", "cpio"),
+    (0, b"070707", "cpio"),
+    (0, b"\xc7\x71", "cpio"),
+    (0, b"!<arch>\ndebian-binary", "deb"),
+    (0, b"!<arch>\n", "ar"),
+    (32_769, b"CD001", "iso"),
     (257, b"ustar", "tar"),
     (0, b"\x0b\x77", "ac3"),
 ];
@@ -76,6 +84,8 @@ pub fn sniff(sample: &Sample) -> Option<Format> {
         .or_else(|| bmp_or_netpbm(head))
         .or_else(|| mpeg_sync(head))
         .or_else(|| targa(sample))
+        // Brotli begins with nothing in particular: its name is all there is.
+        .or_else(|| named(sample, "br").then_some("br"))
         .or_else(|| text(sample))?;
     Format::parse(id)
 }
@@ -95,6 +105,7 @@ fn compressed(sample: &Sample) -> Option<&'static str> {
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => ("bz2", "tar.bz2"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => ("xz", "tar.xz"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => ("zst", "tar.zst"),
+        [0x04, 0x22, 0x4d, 0x18, ..] | [0x02, 0x21, 0x4c, 0x18, ..] => ("lz4", "tar.lz4"),
         _ => return None,
     };
     Some(if named(sample, tar) { tar } else { plain })

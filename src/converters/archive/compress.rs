@@ -1,5 +1,6 @@
 //! Compressors of one stream.
 
+use super::gzip::GzipWriter;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -9,10 +10,11 @@ type Target = BufWriter<File>;
 /// One of the compressors, or none.
 pub enum Compressor {
     Plain(Target),
-    Gzip(flate2::write::GzEncoder<Target>),
+    Gzip(GzipWriter<Target>),
     Bzip2(bzip2::write::BzEncoder<Target>),
     Xz(liblzma::write::XzEncoder<Target>),
     Zstd(zstd::stream::write::Encoder<'static, Target>),
+    Lz4(lz4_flex::frame::FrameEncoder<Target>),
 }
 
 impl Compressor {
@@ -21,7 +23,7 @@ impl Compressor {
         let target = BufWriter::with_capacity(256 << 10, File::create(path)?);
         let threads = threads.clamp(1, 16) as u32;
         Ok(match format {
-            "tar.gz" | "gz" => Compressor::Gzip(flate2::write::GzEncoder::new(target, flate2::Compression::new(level.unwrap_or(7).into()))),
+            "tar.gz" | "gz" => Compressor::Gzip(GzipWriter::new(target, level, threads as usize)?),
             "tar.bz2" | "bz2" => Compressor::Bzip2(bzip2::write::BzEncoder::new(target, bzip2::Compression::new(level.unwrap_or(9).into()))),
             "tar.xz" | "xz" => {
                 let mut builder = liblzma::stream::MtStreamBuilder::new();
@@ -35,6 +37,10 @@ impl Compressor {
                 encoder.include_checksum(true)?;
                 Compressor::Zstd(encoder)
             }
+            "tar.lz4" | "lz4" => {
+                let frame = lz4_flex::frame::FrameInfo::new().block_size(lz4_flex::frame::BlockSize::Max4MB).content_checksum(true);
+                Compressor::Lz4(lz4_flex::frame::FrameEncoder::with_frame_info(frame, target))
+            }
             _ => Compressor::Plain(target),
         })
     }
@@ -46,6 +52,7 @@ impl Compressor {
             Compressor::Bzip2(encoder) => encoder.finish(),
             Compressor::Xz(encoder) => encoder.finish(),
             Compressor::Zstd(encoder) => encoder.finish(),
+            Compressor::Lz4(encoder) => encoder.finish().map_err(Into::into),
         }?
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?
@@ -59,6 +66,7 @@ impl Compressor {
             Compressor::Bzip2(encoder) => encoder,
             Compressor::Xz(encoder) => encoder,
             Compressor::Zstd(encoder) => encoder,
+            Compressor::Lz4(encoder) => encoder,
         }
     }
 }

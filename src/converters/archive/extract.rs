@@ -4,7 +4,7 @@ use super::entry::Kind;
 use super::fault::{self, shown};
 use super::options::Options;
 use super::select::Selection;
-use super::walk::{Reading, walk};
+use super::walk::{self, Reading, walk};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, ProducedFile, Spec};
 use crate::failure::Failure;
 use crate::format::{self, Family, Format, Sample};
@@ -16,12 +16,8 @@ use std::path::Path;
 pub struct Extract;
 
 impl Converter for Extract {
-    const SPEC: Spec = Spec {
-        id: "archive.extract",
-        family: Family::Archive,
-        summary: "Unpacks archives into files.",
-        pairs: &[(&["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z", "gz", "bz2", "xz", "zst"], &["files"])],
-    };
+    const SPEC: Spec =
+        Spec { id: "archive.extract", family: Family::Archive, summary: "Unpacks archives into files.", pairs: &[(walk::READABLE, &["files"])] };
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {

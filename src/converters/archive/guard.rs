@@ -33,6 +33,11 @@ impl<'a> Guard<'a> {
         self.read = readers.iter().map(|reader| reader.get_ref().read.clone()).collect();
     }
 
+    /// As [`Guard::follow`], for a library that reads by itself and only tells how far it has come.
+    pub fn follow_count(&mut self, read: Arc<AtomicU64>) {
+        self.read = vec![read];
+    }
+
     /// Counts an entry.
     pub fn entry(&mut self) -> Result<(), Failure> {
         self.ctx.check()?;

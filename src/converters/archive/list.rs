@@ -3,14 +3,14 @@
 use super::entry::{Entry, Kind};
 use super::fault;
 use super::options::{ListOptions, Options};
-use super::walk::{Reading, walk};
+use super::walk::{self, Reading, walk};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::Failure;
 use crate::format::Family;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 pub struct List;
 
@@ -19,14 +19,14 @@ impl Converter for List {
         id: "archive.list",
         family: Family::Archive,
         summary: "Lists what an archive holds, with sizes, times, checksums and warnings.",
-        pairs: &[(&["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z", "gz", "bz2", "xz", "zst"], &["json"])],
+        pairs: &[(walk::READABLE, &["json"])],
     };
     type Options = ListOptions;
 
     fn convert(ctx: &Ctx, input: &Input, options: &ListOptions, output: &Output) -> Result<Produced, Failure> {
         let reading_options = Options { password: options.password.clone(), name_encoding: options.name_encoding.clone(), ..Options::default() };
         let mut reading = Reading::new(ctx, &reading_options);
-        reading.data = options.sha256;
+        reading.data = options.sha256 || options.test;
         let file = std::fs::File::create(output.path()).map_err(fault::writing)?;
         let mut out = BufWriter::new(file);
         out.write_all(b"{\"entries\":[").map_err(fault::writing)?;
@@ -36,6 +36,8 @@ impl Converter for List {
             let mut line = describe(&entry);
             if options.sha256 && entry.kind == Kind::File {
                 line["sha256"] = json!(hash(data)?);
+            } else if options.test {
+                io::copy(data, &mut io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
             }
             if let Some(hazard) = &entry.hazard {
                 warnings.push(hazard.message.clone());
@@ -51,7 +53,9 @@ impl Converter for List {
             Ok(())
         })?;
         warnings.truncate(100);
-        let end = json!({"format": input.format, "files": files, "size_bytes": unpacked, "packed_bytes": input.size_bytes, "warnings": warnings});
+        let end = json!({
+            "format": input.format, "files": files, "size_bytes": unpacked, "packed_bytes": input.size_bytes, "tested": reading.data, "warnings": warnings,
+        });
         let end = end.to_string();
         write!(out, "\n],\n{}\n", end.get(1..).unwrap_or_default()).and_then(|()| out.flush()).map_err(fault::writing)?;
         let mut produced = Produced::single(output, Expect::default());

@@ -4,23 +4,31 @@ use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
 use crate::format::Family;
 
 mod compress;
+mod deflate;
 mod entry;
 mod extract;
 mod fault;
 mod guard;
+mod gzip;
 #[cfg(feature = "testing")]
 mod hostile;
+mod libarchive;
 mod list;
 mod names;
+mod near;
 mod options;
 mod probe;
 mod repack;
 mod select;
 mod seven;
 mod sink;
+mod sparse;
 mod tar;
+mod volumes;
 mod walk;
 mod zip;
+mod zip_copy;
+mod zip_locked;
 mod zip_sink;
 
 static CONVERTERS: &[Erased] = &[

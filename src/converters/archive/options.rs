@@ -68,15 +68,18 @@ pub struct RepackOptions {
     pub name_encoding: Option<String>,
     /// What happens to a second entry of the same path. Default: `rename`.
     pub on_duplicate: OnDuplicate,
-    /// Time spent on a smaller file, 1 (fast) to 9 (small). Default: deflate 7, bzip2 9, xz 6, 7z 5; zstd as its own level 3.
+    /// Time spent on a smaller file, 1 (fast) to 9 (small). Default: deflate 7, bzip2 9, xz 6, 7z 5; zstd as its own level 3. LZ4 has one.
     pub level: Option<u8>,
-    /// Encrypts the result with this password (zip only, AES-256). Default: none.
+    /// Encrypts the result with this password (zip and 7z, AES-256; of a 7z the names too). Default: none.
     pub output_password: Option<String>,
+    /// Cuts the result into volumes of this many bytes, 64 KiB or more, named `.001`, `.002` ...; put together they are the archive. Default: one whole.
+    pub volume_bytes: Option<u64>,
 }
 
 impl Validate for RepackOptions {
     fn validate(&self) -> Result<(), OutOfRange> {
         OutOfRange::check("level", self.level, 1..=9)?;
+        OutOfRange::check("volume_bytes", self.volume_bytes, 64 << 10..=1 << 50)?;
         if self.output_password.as_deref() == Some("") {
             return Err(OutOfRange::new("output_password", "an empty text", "at least one character"));
         }
@@ -106,6 +109,8 @@ pub struct ListOptions {
     pub name_encoding: Option<String>,
     /// Whether every entry is unpacked to compute its SHA-256. Default: false.
     pub sha256: bool,
+    /// Tests the archive: every entry is unpacked and held against its checksum; a damaged one is named and fails the job. Default: false.
+    pub test: bool,
 }
 
 impl Validate for ListOptions {

@@ -12,7 +12,6 @@ use crate::job::Media;
 pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     match input.format.id() {
         "json" | "bin" | "files" => return Ok(Media::default()),
-        "rar" => return Err(Failure::new(Code::UnsupportedFormat, "RAR archives cannot be read.")),
         _ => {}
     }
     match measure(ctx, input, depth == Depth::Proof) {

@@ -8,7 +8,7 @@ use super::select::Selection;
 use super::sink::{Sink, Threaded};
 use super::tar::TarSink;
 use super::walk::{self, Reading, walk};
-use super::{seven, zip_sink};
+use super::{libarchive, seven, volumes, zip_copy, zip_locked, zip_sink};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -16,57 +16,73 @@ use std::io::{self, BufReader, Read};
 
 pub struct Repack;
 
-const ARCHIVES: &[&str] = &["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"];
-const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst"];
+const ARCHIVES: &[&str] = &["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lz4", "7z"];
+const SINGLE: &[&str] = &["gz", "bz2", "xz", "zst", "lz4"];
+const COMPRESSED: &[&str] = &["gz", "bz2", "xz", "zst", "lz4", "br"];
 
 impl Converter for Repack {
     const SPEC: Spec = Spec {
         id: "archive.repack",
         family: Family::Archive,
         summary: "Turns archives into other formats, as a stream: nothing is unpacked to disk.",
-        pairs: &[(ARCHIVES, ARCHIVES), (SINGLE, ARCHIVES), (SINGLE, SINGLE)],
+        pairs: &[(ARCHIVES, ARCHIVES), (libarchive::FORMATS, ARCHIVES), (COMPRESSED, ARCHIVES), (COMPRESSED, SINGLE)],
     };
     type Options = RepackOptions;
 
     fn convert(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
         let to = output.format.id();
-        if options.output_password.is_some() && to != "zip" {
-            let words = "The option `output_password` applies to zip only.";
-            return Err(Failure::new(Code::InvalidOption, words).hint("Choose zip, or leave the password out."));
+        if options.output_password.is_some() && !["zip", "7z"].contains(&to) {
+            let words = "The option `output_password` applies to zip and 7z only.";
+            return Err(Failure::new(Code::InvalidOption, words).hint("Choose zip or 7z, or leave the password out."));
         }
-        if SINGLE.contains(&to) {
-            return recompress(ctx, input, options, output);
+        let produced = if SINGLE.contains(&to) { recompress(ctx, input, options, output) } else { repack(ctx, input, options, output) }?;
+        match options.volume_bytes {
+            Some(size) => volumes::cut(ctx, produced, output, size),
+            None => Ok(produced),
         }
-        let reading_options = options.reading();
-        let mut selection = Selection::new(&reading_options)?;
-        let sink: Box<dyn Sink> = match to {
-            "zip" => Box::new(zip_sink::ZipSink::create(&output.path(), options.level, options.output_password.as_deref(), ctx.threads)?),
-            "7z" => Box::new(seven::SevenSink::create(&output.path(), options.level, ctx.threads)?),
-            _ => Box::new(TarSink::new(Compressor::create(&output.path(), to, options.level, ctx.threads).map_err(fault::writing)?)),
-        };
-        let mut sink = Threaded::start(ctx, sink)?;
-        let mut entries = 0;
-        walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
-            if !selection.take(&mut entry)? {
-                return Ok(());
-            }
-            if let Kind::Hardlink(target) = &entry.kind
-                && !selection.has(target)
-            {
-                selection.warn(format!("`{}` was left out: it is another name of `{}`, which is not there.", shown(&entry.path), shown(target)));
-                return Ok(());
-            }
-            entries += u64::from(!entry.is_folder());
-            sink.add(entry, data)
-        })?;
-        let mut produced = Produced::single(output, Expect { entries: Some(entries), ..Expect::default() });
-        produced.warnings = selection.warnings;
-        produced.warnings.extend(sink.finish()?.into_iter().take(100));
-        if entries == 0 {
-            produced = produced.warn("No entry was taken; the result is empty.");
-        }
-        Ok(produced)
     }
+}
+
+/// One archive to another.
+fn repack(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
+    let to = output.format.id();
+    if (input.format.id(), to) == ("zip", "zip")
+        && let Some(copied) = zip_copy::copy(ctx, input, options, output)?
+    {
+        return Ok(copied);
+    }
+    let reading_options = options.reading();
+    let mut selection = Selection::new(&reading_options)?;
+    let sink: Box<dyn Sink> = match to {
+        "zip" => match options.output_password.as_deref() {
+            Some(password) => Box::new(zip_locked::LockedZipSink::create(&output.path(), options.level, password)?),
+            None => Box::new(zip_sink::ZipSink::create(&output.path(), options.level, ctx.threads)?),
+        },
+        "7z" => Box::new(seven::SevenSink::create(&output.path(), options.level, options.output_password.as_deref(), ctx.threads)?),
+        _ => Box::new(TarSink::new(Compressor::create(&output.path(), to, options.level, ctx.threads).map_err(fault::writing)?)),
+    };
+    let mut sink = Threaded::start(ctx, sink)?;
+    let mut entries = 0;
+    walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
+        if !selection.take(&mut entry)? {
+            return Ok(());
+        }
+        if let Kind::Hardlink(target) = &entry.kind
+            && !selection.has(target)
+        {
+            selection.warn(format!("`{}` was left out: it is another name of `{}`, which is not there.", shown(&entry.path), shown(target)));
+            return Ok(());
+        }
+        entries += u64::from(!entry.is_folder());
+        sink.add(entry, data)
+    })?;
+    let mut produced = Produced::single(output, Expect { entries: Some(entries), ..Expect::default() });
+    produced.warnings = selection.warnings;
+    produced.warnings.extend(sink.finish()?.into_iter().take(100));
+    if entries == 0 {
+        produced = produced.warn("No entry was taken; the result is empty.");
+    }
+    Ok(produced)
 }
 
 /// A compressed file has one entry and no list of it.

@@ -8,7 +8,7 @@ use super::sink::Sink;
 use super::walk::{Reading, Visit};
 use super::zip_sink::relative;
 use crate::failure::{Code, Failure};
-use sevenz_rust2::encoder_options::Lzma2Options;
+use sevenz_rust2::encoder_options::{AesEncoderOptions, Lzma2Options};
 use sevenz_rust2::{Archive, ArchiveEntry, ArchiveReader, ArchiveWriter, EncoderConfiguration, EncoderMethod, Error, NtTime, Password, SourceReader};
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read};
@@ -111,22 +111,38 @@ fn describe(found: &ArchiveEntry) -> Entry {
     entry
 }
 
+/// Two to this power rounds make the key of a password, as 7-Zip does it: guessing shall take time.
+const KEY_CYCLES_POWER: u8 = 19;
+
 pub struct SevenSink {
     writer: ArchiveWriter<File>,
-    methods: Arc<Vec<EncoderConfiguration>>,
+    compression: EncoderConfiguration,
+    password: Option<Password>,
     entries: Vec<ArchiveEntry>,
     contents: Vec<SourceReader<Cursor<Vec<u8>>>>,
     held: u64,
 }
 
 impl SevenSink {
-    pub fn create(path: &Path, level: Option<u8>, threads: usize) -> Result<SevenSink, Failure> {
-        let mut writer = ArchiveWriter::new(File::create(path).map_err(fault::writing)?).map_err(|e| Failure::internal(format!("{e:?}")))?;
+    pub fn create(path: &Path, level: Option<u8>, password: Option<&str>, threads: usize) -> Result<SevenSink, Failure> {
+        let writer = ArchiveWriter::new(File::create(path).map_err(fault::writing)?).map_err(|e| Failure::internal(format!("{e:?}")))?;
         let level = u32::from(level.unwrap_or(5));
         let options = if threads > 1 { Lzma2Options::from_level_mt(level, threads as u32, BLOCK) } else { Lzma2Options::from_level(level) };
-        let methods = vec![EncoderConfiguration::new(EncoderMethod::LZMA2).with_options(options.into())];
-        writer.set_content_methods(methods.clone());
-        Ok(SevenSink { writer, methods: Arc::new(methods), entries: Vec::new(), contents: Vec::new(), held: 0 })
+        let compression = EncoderConfiguration::new(EncoderMethod::LZMA2).with_options(options.into());
+        let mut sink = SevenSink { writer, compression, password: password.map(Password::new), entries: Vec::new(), contents: Vec::new(), held: 0 };
+        sink.writer.set_content_methods(sink.methods());
+        Ok(sink)
+    }
+
+    /// What a block goes through. The library encrypts the names, too, as soon as there is something to encrypt them with.
+    fn methods(&self) -> Vec<EncoderConfiguration> {
+        let encryption = self.password.clone().map(|password| {
+            // Salt and initialisation vector are new for every block.
+            let mut options = AesEncoderOptions::new(password);
+            options.num_cycles_power = KEY_CYCLES_POWER;
+            options.into()
+        });
+        encryption.into_iter().chain([self.compression.clone()]).collect()
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -135,7 +151,7 @@ impl SevenSink {
         if entries.is_empty() {
             return Ok(());
         }
-        let block = sevenz_rust2::prepare_block(self.methods.clone(), entries, contents).map_err(internal)?;
+        let block = sevenz_rust2::prepare_block(Arc::new(self.methods()), entries, contents).map_err(internal)?;
         self.writer.push_prepared_block(block).map(drop).map_err(internal)
     }
 }
@@ -169,6 +185,7 @@ impl Sink for SevenSink {
             Kind::Folder => self.writer.push_archive_entry(made, None::<Cursor<Vec<u8>>>).map(drop).map_err(internal)?,
             Kind::File if entry.size.is_none_or(|size| size > BLOCK) => {
                 self.flush()?;
+                self.writer.set_content_methods(self.methods());
                 self.writer.push_archive_entry(made, Some(data)).map(drop).map_err(internal)?;
             }
             Kind::File => {

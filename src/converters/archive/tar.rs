@@ -6,10 +6,12 @@ use super::fault;
 use super::guard::{Guard, Metered};
 use super::names;
 use super::sink::Sink;
+use super::sparse::{Holes, Sparse};
 use super::walk::{Reading, Visit};
 use crate::failure::{Code, Failure};
 use ::tar::{Builder, EntryType, Header};
-use std::io::Read;
+use std::borrow::Cow;
+use std::io::{self, Read};
 
 pub fn read(reading: &Reading, source: impl Read, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
     let mut archive = ::tar::Archive::new(source);
@@ -17,34 +19,42 @@ pub fn read(reading: &Reading, source: impl Read, guard: &mut Guard, visit: Visi
     for found in archive.entries().map_err(|e| fault::reading(e, None))? {
         guard.entry()?;
         let mut found = found.map_err(|e| fault::reading(e, last.as_deref()))?;
-        let Some(mut entry) = describe(reading, &found) else { continue };
-        if is_sparse(&mut found) {
-            let words = format!("The entry `{}` is stored with holes in a way that cannot be read.", fault::shown(&entry.path));
-            entry.hazard =
-                Some(Failure::new(Code::UnsupportedFormat, words).hint("Pack it again without the option for sparse files.").stage("open"));
-        }
+        let sparse = Sparse::of(&mut found);
+        let name = sparse.as_ref().ok().and_then(|sparse| sparse.as_ref()?.name.as_deref());
+        let Some(mut entry) = describe(reading, &found, name) else { continue };
+        let sparse = match sparse {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                let words = format!("The entry `{}` is stored with holes in a way that cannot be read.", fault::shown(&entry.path));
+                let hint = "Pack it again without the option for sparse files.";
+                entry.hazard = Some(Failure::new(Code::UnsupportedFormat, words).hint(hint).stage("open"));
+                None
+            }
+            sparse => sparse.map_err(|e| fault::reading(e, Some(&entry.path)))?,
+        };
         last = Some(entry.path.clone());
         if entry.kind == Kind::File {
-            let mut data = Metered::new(found, guard, &entry);
+            let data: Box<dyn Read> = match sparse {
+                Some(sparse) => {
+                    entry.size = Some(sparse.size);
+                    Box::new(Holes::new(found, sparse).map_err(|e| fault::reading(e, Some(&entry.path)))?)
+                }
+                None => Box::new(found),
+            };
+            let mut data = Metered::new(data, guard, &entry);
             visit(entry.clone(), &mut data)?;
             // What is left unread still has to be unpacked to get past it: it counts.
-            std::io::copy(&mut data, &mut std::io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
+            io::copy(&mut data, &mut io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
         } else {
-            visit(entry, &mut std::io::empty())?;
+            visit(entry, &mut io::empty())?;
         }
     }
     if last.is_none() { Err(Failure::corrupt("There is no tar archive in this file, or it is empty.").stage("open")) } else { Ok(()) }
 }
 
-/// GNU's pax form of sparse files, whose data begins with a list of holes.
-fn is_sparse(found: &mut ::tar::Entry<impl Read>) -> bool {
-    let Ok(Some(extensions)) = found.pax_extensions() else { return false };
-    extensions.flatten().any(|e| e.key_bytes().starts_with(b"GNU.sparse."))
-}
-
-fn describe(reading: &Reading, found: &::tar::Entry<impl Read>) -> Option<Entry> {
+/// `name` is the one that the entry has beside its header.
+fn describe(reading: &Reading, found: &::tar::Entry<impl Read>, name: Option<&[u8]>) -> Option<Entry> {
     let header = found.header();
-    let raw = found.path_bytes();
+    let raw = name.map_or_else(|| found.path_bytes(), Cow::Borrowed);
     // A tar has no list of its names to look at first: each is judged alone.
     let text = reading.encoding.settled(std::iter::once(raw.as_ref())).decode(&raw);
     let (path, hazard) = names::inside(&text, false);
@@ -100,7 +110,7 @@ impl Sink for TarSink {
             }
             Kind::Folder => {
                 header.set_entry_type(EntryType::Directory);
-                self.0.append_data(&mut header, format!("{}/", entry.path), std::io::empty())
+                self.0.append_data(&mut header, format!("{}/", entry.path), io::empty())
             }
             Kind::Symlink(target) => {
                 header.set_entry_type(EntryType::Symlink);

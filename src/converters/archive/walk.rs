@@ -3,12 +3,19 @@
 use super::entry::Entry;
 use super::guard::{Guard, Metered, Packed};
 use super::names::Encoding;
+use super::near::Near;
 use super::options::Options;
-use super::{fault, seven, tar, zip};
+use super::{fault, libarchive, seven, tar, zip};
 use crate::convert::{Ctx, Input};
 use crate::failure::{Code, Failure};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
+
+/// Every format that can be walked.
+pub const READABLE: &[&str] = &[
+    "zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "tar.lz4", "7z", "rar", "iso", "cab", "cpio", "ar", "deb", "gz", "bz2", "xz", "zst",
+    "lz4", "br",
+];
 
 /// What is done with each entry. Its data may be left unread.
 pub type Visit<'v> = &'v mut dyn FnMut(Entry, &mut dyn Read) -> Result<(), Failure>;
@@ -52,8 +59,24 @@ pub fn decompress(source: BufReader<Packed>, format: &str) -> Result<Box<dyn Rea
             Box::new(liblzma::bufread::XzDecoder::new_stream(source, stream))
         }
         "tar.zst" | "zst" => Box::new(zstd::stream::read::Decoder::with_buffer(source).map_err(Failure::internal)?),
+        "tar.lz4" | "lz4" => Box::new(Lz4Frames(lz4_flex::frame::FrameDecoder::new(source))),
+        "br" => Box::new(brotli_decompressor::Decompressor::new(source, 64 << 10)),
         _ => Box::new(source),
     })
+}
+
+/// Frames of LZ4 one behind the other are one file; the library's reader ends with each.
+struct Lz4Frames(lz4_flex::frame::FrameDecoder<BufReader<Packed>>);
+
+impl Read for Lz4Frames {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            if read > 0 || buffer.is_empty() || self.0.get_mut().fill_buf()?.is_empty() {
+                return Ok(read);
+            }
+        }
+    }
 }
 
 /// Visits every entry in the archive's order.
@@ -65,9 +88,10 @@ pub fn walk(reading: &Reading, input: &Input, visit: Visit) -> Result<(), Failur
         "zip" => {
             let body = open(input)?;
             guard.follow(&[&source, &body]);
-            zip::read(reading, source, body, &mut guard, visit)
+            zip::read(reading, source, Near::new(body), &mut guard, visit)
         }
         "7z" => seven::read(reading, source, &mut guard, visit),
+        format if libarchive::FORMATS.contains(&format) => libarchive::read(reading, input, &mut guard, visit),
         format if format.starts_with("tar") => tar::read(reading, decompress(source, format)?, &mut guard, visit),
         format => {
             let mut stream = BufReader::with_capacity(64 << 10, decompress(source, format)?);

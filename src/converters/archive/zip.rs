@@ -4,6 +4,7 @@ use super::entry::{Entry, Kind};
 use super::fault;
 use super::guard::{Guard, Metered, Packed};
 use super::names::{self, Encoding};
+use super::near::Near;
 use super::walk::{Reading, Visit};
 use crate::failure::{Code, Failure};
 use ::zip::extra_fields::ExtraField;
@@ -18,7 +19,7 @@ const TARGET_MAX: u64 = 4096;
 /// The fixed part of an entry's local header.
 const LOCAL_HEADER: u64 = 30;
 
-fn failure(error: ZipError, path: Option<&str>) -> Failure {
+pub fn failure(error: ZipError, path: Option<&str>) -> Failure {
     match error {
         ZipError::InvalidPassword => fault::wrong_password(),
         ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => fault::password_required(),
@@ -38,7 +39,7 @@ struct Place {
     name: Vec<u8>,
 }
 
-pub fn read(reading: &Reading, source: BufReader<Packed>, mut body: BufReader<Packed>, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
+pub fn read(reading: &Reading, source: BufReader<Packed>, mut body: Near, guard: &mut Guard, visit: Visit) -> Result<(), Failure> {
     // Unlike the library's usual reader this one does not lose entries that share a name.
     let mut archive = ZipIterable::try_new(source, Config::default()).map_err(|e| failure(e, None))?;
     let most = reading.ctx.limits.entries_max;

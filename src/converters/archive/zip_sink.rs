@@ -1,177 +1,143 @@
-//! Writes zip: small entries are compressed by several threads and put in order, large ones stream through.
+//! Writes zip: entries are packed by several threads, small ones beside each other, large ones block by block.
 
+use super::deflate::{self, BLOCK, Packed, Pool, Stream};
 use super::entry::{Entry, Kind};
 use super::fault;
 use super::sink::Sink;
 use crate::failure::Failure;
-use ::zip::result::{ZipError, ZipResult};
-use ::zip::write::FileOptions;
-use ::zip::{AesMode, CompressionMethod, DateTime, PreparedZipFile, ZipWriter};
+use flate2::Crc;
+use rawzip::time::UtcDateTime;
+use rawzip::{CompressionMethod, DataDescriptorOutput, ZipArchiveWriter};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::Receiver;
 
-/// Up to this size an entry is held in memory and compressed on its own.
-const SMALL: u64 = 4 << 20;
-/// As small as the usual zlib makes it at its default, 6, and still faster.
-const DEFLATE_LEVEL: u8 = 7;
+const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 
-struct Job {
+/// What stands in the header of an entry.
+struct Head {
     path: String,
-    options: Recipe,
-    data: Vec<u8>,
-    done: SyncSender<ZipResult<PreparedZipFile>>,
-}
-
-/// Options without borrowed parts, to cross threads.
-#[derive(Clone)]
-struct Recipe {
     mode: u32,
-    modified: Option<DateTime>,
-    level: u8,
-    password: Option<Arc<str>>,
-    large: bool,
+    modified: Option<UtcDateTime>,
 }
 
-impl Recipe {
-    fn options(&self) -> FileOptions<'_, 'static, ()> {
-        let mut options = FileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            .compression_level(Some(i64::from(self.level)))
-            .unix_permissions(self.mode)
-            .large_file(self.large);
-        // The earliest date the format can hold stands for none.
-        options = options.last_modified_time(self.modified.unwrap_or_default());
-        match &self.password {
-            Some(password) => options.with_aes_encryption(AesMode::Aes256, password),
-            None => options,
-        }
+impl Head {
+    fn of(entry: &Entry, kind: u32) -> Head {
+        let mode = entry.mode.unwrap_or(if entry.is_folder() { 0o755 } else { 0o644 }) & 0o777;
+        Head { path: entry.path.clone(), mode: kind | mode, modified: entry.modified.map(UtcDateTime::from_unix) }
     }
 }
 
 pub struct ZipSink {
-    writer: ZipWriter<BufWriter<File>>,
-    level: u8,
-    password: Option<Arc<str>>,
-    jobs: Option<SyncSender<Job>>,
-    waiting: VecDeque<Receiver<ZipResult<PreparedZipFile>>>,
-    waiting_max: usize,
-    workers: Vec<std::thread::JoinHandle<()>>,
+    writer: ZipArchiveWriter<BufWriter<File>>,
+    pool: Pool,
+    /// Entries of one block, packed or being packed.
+    waiting: VecDeque<(Head, Receiver<io::Result<Packed>>)>,
 }
 
 impl ZipSink {
-    pub fn create(path: &Path, level: Option<u8>, password: Option<&str>, threads: usize) -> Result<ZipSink, Failure> {
-        let file = File::create(path).map_err(fault::writing)?;
-        let threads = threads.clamp(1, 16);
-        let (jobs, inbox) = sync_channel::<Job>(threads);
-        let inbox = Arc::new(Mutex::new(inbox));
-        let mut workers = Vec::new();
-        for _ in 0..threads {
-            let inbox = inbox.clone();
-            let worker = move || {
-                while let Some(job) = next(&inbox) {
-                    let prepared = PreparedZipFile::from_data(&job.path, job.options.options(), &job.data);
-                    let _ = job.done.send(prepared);
-                }
-            };
-            workers.push(std::thread::Builder::new().name("deflate".into()).spawn(worker).map_err(Failure::internal)?);
-        }
-        Ok(ZipSink {
-            writer: ZipWriter::new(BufWriter::with_capacity(256 << 10, file)),
-            level: level.unwrap_or(DEFLATE_LEVEL),
-            password: password.map(Arc::from),
-            jobs: Some(jobs),
-            waiting: VecDeque::new(),
-            waiting_max: threads * 2,
-            workers,
-        })
+    pub fn create(path: &Path, level: Option<u8>, threads: usize) -> Result<ZipSink, Failure> {
+        let file = BufWriter::with_capacity(256 << 10, File::create(path).map_err(fault::writing)?);
+        let pool = Pool::start(level, threads).map_err(Failure::internal)?;
+        Ok(ZipSink { writer: ZipArchiveWriter::new(file), pool, waiting: VecDeque::new() })
     }
 
     /// Writes finished entries, in order, until at most `leave` are on their way.
     fn drain(&mut self, leave: usize) -> Result<(), Failure> {
         while self.waiting.len() > leave {
-            let Some(first) = self.waiting.pop_front() else { break };
-            let prepared = first.recv().map_err(Failure::internal)?.map_err(failure)?;
-            self.writer.add_prepared_file(prepared).map_err(failure)?;
+            let Some((head, packed)) = self.waiting.pop_front() else { break };
+            write(&mut self.writer, &head, |out| {
+                let packed = deflate::receive(packed)?;
+                out.write_all(&packed.bytes)?;
+                Ok((packed.checksum.sum(), packed.length))
+            })?;
         }
         Ok(())
     }
-}
 
-fn next(inbox: &Mutex<Receiver<Job>>) -> Option<Job> {
-    inbox.lock().ok()?.recv().ok()
-}
+    /// An entry of one block, to be written when it is packed and its turn has come.
+    fn small(&mut self, head: Head, content: Vec<u8>) -> Result<(), Failure> {
+        let packed = Stream::default().send(&self.pool, content, true).map_err(fault::writing)?;
+        self.waiting.push_back((head, packed));
+        self.drain(self.pool.ahead)
+    }
 
-fn failure(error: ZipError) -> Failure {
-    match error {
-        ZipError::Io(e) => fault::writing(e),
-        other => Failure::internal(other),
+    /// An entry of several blocks, of which `first` is the beginning.
+    fn large(&mut self, head: &Head, first: Vec<u8>, data: &mut dyn Read) -> Result<(), Failure> {
+        self.drain(0)?;
+        let (pool, mut stream, mut waiting) = (&self.pool, Stream::default(), VecDeque::new());
+        let (mut checksum, mut length) = (Crc::new(), 0);
+        write(&mut self.writer, head, |out| {
+            let mut block = first;
+            loop {
+                let following = read_block(data)?;
+                let last = following.is_empty();
+                waiting.push_back(stream.send(pool, std::mem::replace(&mut block, following), last)?);
+                while waiting.len() > if last { 0 } else { pool.ahead } {
+                    let Some(packed) = waiting.pop_front().map(deflate::receive).transpose()? else { break };
+                    checksum.combine(&packed.checksum);
+                    length += packed.length;
+                    out.write_all(&packed.bytes)?;
+                }
+                if last {
+                    return Ok((checksum.sum(), length));
+                }
+            }
+        })
     }
 }
 
-/// The date in the format's own calendar, which begins in 1980.
-fn calendar(seconds: i64) -> Option<DateTime> {
-    let t = jiff::Timestamp::from_second(seconds).ok()?.to_zoned(jiff::tz::TimeZone::UTC).datetime();
-    let small = |v: i8| u8::try_from(v).ok();
-    DateTime::from_date_and_time(
-        u16::try_from(t.year()).ok()?,
-        small(t.month())?,
-        small(t.day())?,
-        small(t.hour())?,
-        small(t.minute())?,
-        small(t.second())?,
-    )
-    .ok()
+/// One entry, whose packed bytes `pack` writes; it tells their checksum and length, unpacked.
+fn write(
+    writer: &mut ZipArchiveWriter<BufWriter<File>>,
+    head: &Head,
+    pack: impl FnOnce(&mut dyn Write) -> io::Result<(u32, u64)>,
+) -> Result<(), Failure> {
+    let mut file = writer.new_file(head.path.as_str()).compression_method(CompressionMethod::DEFLATE).unix_permissions(head.mode);
+    if let Some(modified) = head.modified {
+        file = file.last_modified(modified);
+    }
+    let (mut out, _) = file.start().map_err(failure)?;
+    let (checksum, length) = pack(&mut out).map_err(fault::writing)?;
+    out.finish(DataDescriptorOutput::new(checksum, length)).map(drop).map_err(failure)
+}
+
+fn failure(error: rawzip::Error) -> Failure {
+    Failure::internal(error)
+}
+
+/// Up to a block; shorter only at the end.
+fn read_block(data: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut block = Vec::new();
+    data.take(BLOCK as u64).read_to_end(&mut block)?;
+    Ok(block)
 }
 
 impl Sink for ZipSink {
     fn add(&mut self, entry: &Entry, data: &mut dyn Read) -> Result<Option<String>, Failure> {
-        let mut recipe = Recipe {
-            mode: entry.mode.unwrap_or(if entry.is_folder() { 0o755 } else { 0o644 }) & 0o777,
-            modified: entry.modified.and_then(calendar),
-            level: self.level,
-            password: self.password.clone(),
-            large: entry.size.is_none_or(|size| size >= ::zip::ZIP64_BYTES_THR / 2),
-        };
-        match &entry.kind {
-            // Encryption is done by the writer itself.
-            Kind::File if recipe.password.is_none() && entry.size.is_some_and(|size| size <= SMALL) => {
-                recipe.large = false;
-                let mut content = Vec::with_capacity(entry.size.unwrap_or(0) as usize);
-                data.read_to_end(&mut content).map_err(fault::writing)?;
-                self.drain(self.waiting_max)?;
-                let (done, result) = sync_channel(1);
-                let job = Job { path: entry.path.clone(), options: recipe, data: content, done };
-                self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(|| Failure::internal("no deflate threads"))?;
-                self.waiting.push_back(result);
-                return Ok(None);
-            }
-            _ => self.drain(0)?,
-        }
         match &entry.kind {
             Kind::File => {
-                self.writer.start_file(&entry.path, recipe.options()).map_err(failure)?;
-                let mut block = vec![0; 256 << 10];
-                loop {
-                    match data.read(&mut block) {
-                        Ok(0) => break,
-                        Ok(n) => self.writer.write_all(block.get(..n).unwrap_or_default()).map_err(fault::writing)?,
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                        Err(e) => return Err(fault::writing(e)),
-                    }
-                }
+                let head = Head::of(entry, REGULAR);
+                let first = read_block(data).map_err(fault::writing)?;
+                if first.len() < BLOCK { self.small(head, first)? } else { self.large(&head, first, data)? }
             }
             Kind::Folder => {
-                recipe.password = None;
-                self.writer.add_directory(&entry.path, recipe.options()).map_err(failure)?;
+                self.drain(0)?;
+                let head = Head::of(entry, 0);
+                let path = format!("{}/", head.path);
+                let mut folder = self.writer.new_dir(path.as_str()).unix_permissions(head.mode);
+                if let Some(modified) = head.modified {
+                    folder = folder.last_modified(modified);
+                }
+                folder.create().map_err(failure)?;
             }
-            Kind::Symlink(target) => self.writer.add_symlink(&entry.path, target, recipe.options()).map_err(failure)?,
+            Kind::Symlink(target) => self.small(Head { mode: LINK | 0o777, ..Head::of(entry, LINK) }, target.clone().into_bytes())?,
             Kind::Hardlink(target) => {
-                let relative = relative(&entry.path, target);
-                self.writer.add_symlink(&entry.path, relative, recipe.options()).map_err(failure)?;
+                let link = relative(&entry.path, target);
+                self.small(Head { mode: LINK | 0o777, ..Head::of(entry, LINK) }, link.into_bytes())?;
                 return Ok(Some(format!("`{}` was a second name of `{}` and became a link to it.", fault::shown(&entry.path), fault::shown(target))));
             }
         }
@@ -180,10 +146,6 @@ impl Sink for ZipSink {
 
     fn finish(mut self: Box<Self>) -> Result<(), Failure> {
         self.drain(0)?;
-        self.jobs = None;
-        for worker in self.workers.drain(..) {
-            worker.join().map_err(|_| Failure::internal("a deflate thread is gone"))?;
-        }
         self.writer.finish().map_err(failure)?.flush().map_err(fault::writing)
     }
 }

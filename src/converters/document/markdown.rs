@@ -30,7 +30,7 @@ impl Converter for Markdown {
         id: "document.markdown",
         family: Family::Document,
         summary: "Markdown into a web page, a pdf or an office document.",
-        pairs: &[(&["md"], &["html", "pdf", "docx", "odt"])],
+        pairs: &[(&["md"], &["html", "pdf", "docx", "odt", "epub"])],
     };
     type Options = Options;
 
@@ -48,12 +48,7 @@ impl Converter for Markdown {
         let file = ctx.scratch.join("page.html");
         std::fs::write(&file, page).map_err(Failure::internal)?;
         let html = Input { format: Format::parse("html").unwrap_or(input.format), ..input.clone() };
-        office::write(ctx, &html, &file, &office::Options::default(), output.format.id(), &output.path())?;
-        let mut expect = Expect::default();
-        if output.format.id() == "pdf" {
-            expect.pages = Some(super::pdf::page_count(&output.path(), ctx)?);
-        }
-        Ok(Produced::single(output, expect))
+        office::produce(ctx, &html, &file, &office::Options::default(), output)
     }
 }
 

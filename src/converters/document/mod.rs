@@ -1,11 +1,15 @@
 //! The document family.
 
+mod csv_shape;
+mod epub;
 mod markdown;
 mod office;
 mod pdf;
 mod probe;
 mod ranges;
+mod sheet;
 mod source;
+mod to_markdown;
 mod warn;
 
 use crate::convert::{FamilyEntry, Warmth, Zygote, erase};
@@ -18,8 +22,14 @@ pub static FAMILY: FamilyEntry = FamilyEntry {
         erase::<office::Office>(),
         erase::<office::OfficePages>(),
         erase::<markdown::Markdown>(),
+        erase::<to_markdown::ToMarkdown>(),
+        erase::<epub::Epub>(),
+        erase::<sheet::Sheet>(),
         erase::<pdf::Text>(),
         erase::<pdf::Pages>(),
+        erase::<pdf::Rewrite>(),
+        erase::<pdf::Merge>(),
+        erase::<pdf::Info>(),
     ],
     probe: probe::probe,
 };

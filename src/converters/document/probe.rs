@@ -2,11 +2,12 @@
 
 use super::{pdf, source};
 use crate::convert::{Ctx, Depth, Input};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::job::Media;
 use hayro_interpret::{Context, DummyDevice, InterpreterCache, InterpreterSettings, TransformExt, interpret_page};
 use hayro_syntax::Pdf;
 use kurbo::Rect;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use zip::ZipArchive;
@@ -19,7 +20,11 @@ const TAG_CHARS: usize = 500;
 pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     match input.format.id() {
         "pdf" => {
-            let pdf = pdf::open(ctx, input, None)?;
+            let pdf = match pdf::open(ctx, input, None) {
+                // Nothing to be seen from outside.
+                Err(failure) if failure.code == Code::PasswordRequired => return Ok(Media::default()),
+                opened => opened?,
+            };
             if depth == Depth::Proof {
                 prove(ctx, &pdf)?;
             }
@@ -53,13 +58,24 @@ fn prove(ctx: &Ctx, pdf: &Pdf) -> Result<(), Failure> {
 
 fn of_pdf(pdf: &Pdf) -> Media {
     let mut media = Media { pages: Some(pdf.pages().len() as u64), ..Media::default() };
-    let metadata = pdf.metadata();
-    for (key, value) in [("title", &metadata.title), ("author", &metadata.author), ("subject", &metadata.subject), ("producer", &metadata.producer)] {
-        if let Some(bytes) = value {
-            tag(&mut media, key, &pdf_text(bytes));
-        }
+    for (key, value) in information(pdf) {
+        tag(&mut media, key, &value);
     }
     media
+}
+
+/// What a pdf tells of itself.
+pub fn information(pdf: &Pdf) -> BTreeMap<&'static str, String> {
+    let metadata = pdf.metadata();
+    let told = [
+        ("title", &metadata.title),
+        ("author", &metadata.author),
+        ("subject", &metadata.subject),
+        ("keywords", &metadata.keywords),
+        ("creator", &metadata.creator),
+        ("producer", &metadata.producer),
+    ];
+    told.into_iter().filter_map(|(key, value)| Some((key, pdf_text(value.as_ref()?)))).collect()
 }
 
 /// A pdf text string: UTF-16 or UTF-8 with a mark, else Latin-1 for nearly all of it (ISO 32000, 7.9.2).

@@ -1,5 +1,7 @@
 //! Our options in the words of LibreOffice's filters.
 
+use super::super::csv_shape;
+use super::super::pdf::Encrypt;
 use super::Options;
 use crate::convert::OutOfRange;
 use schemars::JsonSchema;
@@ -16,6 +18,10 @@ pub struct PdfOptions {
     pub quality: Option<u8>,
     /// Marks headings, lists and tables for screen readers. Default: true; PDF/A-1 always is.
     pub tagged: Option<bool>,
+    /// Pictures finer than this are made coarser, in dots an inch: 75, 150, 300, 600 or 1200. Default: as they are.
+    pub dpi: Option<u16>,
+    /// Locks the pdf with AES-256; not with PDF/A, which forbids it. Default: unlocked.
+    pub encrypt: Option<Encrypt>,
 }
 
 /// A kind of pdf.
@@ -36,7 +42,17 @@ pub enum PdfVersion {
 
 impl PdfOptions {
     pub fn validate(&self) -> Result<(), OutOfRange> {
-        OutOfRange::check("pdf.quality", self.quality, 1..=100)
+        OutOfRange::check("pdf.quality", self.quality, 1..=100)?;
+        if self.dpi.is_some_and(|dpi| ![75, 150, 300, 600, 1200].contains(&dpi)) {
+            return Err(OutOfRange::new("pdf.dpi", self.dpi.unwrap_or(0), "75, 150, 300, 600 or 1200"));
+        }
+        match &self.encrypt {
+            Some(_) if matches!(self.version, PdfVersion::A1b | PdfVersion::A2b | PdfVersion::A3b) => {
+                Err(OutOfRange::new("pdf.encrypt", "a password", "none with PDF/A"))
+            }
+            Some(lock) => lock.validate("pdf.encrypt"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -44,9 +60,9 @@ impl PdfOptions {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CsvOptions {
-    /// One character between fields. Default: a comma; a tab for tsv.
+    /// One character between fields. Default: found out when a csv is read, a tab for tsv; a comma when one is written.
     pub separator: Option<char>,
-    /// Character set. Default: utf-8.
+    /// Character set. Default: `auto`, found out when a table is read and utf-8 when one is written.
     pub encoding: CsvEncoding,
 }
 
@@ -54,6 +70,8 @@ pub struct CsvOptions {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CsvEncoding {
     #[default]
+    #[serde(rename = "auto")]
+    Auto,
     #[serde(rename = "utf-8")]
     Utf8,
     #[serde(rename = "windows-1252")]
@@ -66,12 +84,7 @@ pub enum CsvEncoding {
 
 impl CsvOptions {
     pub fn validate(&self) -> Result<(), OutOfRange> {
-        match self.separator {
-            Some(c) if !c.is_ascii() || c.is_ascii_alphanumeric() || c == '"' || c == '\n' || c == '\r' || c == '\0' => {
-                Err(OutOfRange::new("csv.separator", c, "one ASCII character that is no letter, digit, quote or line end"))
-            }
-            _ => Ok(()),
-        }
+        csv_shape::check_separator("csv.separator", self.separator)
     }
 }
 
@@ -105,8 +118,10 @@ fn pdf(options: &Options) -> String {
         "UseTaggedPDF": flag(options.pdf.tagged.unwrap_or(true)),
         "ExportBookmarks": flag(true),
     });
-    if let (Some(pages), Some(map)) = (&options.pages, filter.as_object_mut()) {
-        map.insert("PageRange".into(), value("string", json!(pages)));
+    if let Some(map) = filter.as_object_mut() {
+        map.extend(options.pages.as_ref().map(|pages| ("PageRange".to_owned(), value("string", json!(pages)))));
+        map.extend(options.pdf.dpi.map(|dpi| ("MaxImageResolution".to_owned(), number(dpi.into()))));
+        map.insert("ReduceImageResolution".into(), flag(options.pdf.dpi.is_some()));
     }
     filter.to_string()
 }

@@ -12,7 +12,8 @@ use super::{source, warn};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
-use filter::{CsvOptions, PdfOptions};
+use filter::CsvOptions;
+pub use filter::PdfOptions;
 use lok::OpenError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,12 +66,8 @@ impl Converter for Office {
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let file = source_of(ctx, input, options)?;
-        write(ctx, input, &file, options, output.format.id(), &output.path())?;
-        let mut expect = Expect::default();
-        if output.format.id() == "pdf" {
-            expect.pages = Some(super::pdf::page_count(&output.path(), ctx)?);
-        }
-        let mut produced = warn::missing_parts(Produced::single(output, expect), input, output.format);
+        let produced = produce(ctx, input, &file, options, output)?;
+        let mut produced = warn::missing_parts(produced, input, output.format);
         if output.format.id() == "csv" && table::encode(&output.path(), options.csv.encoding)? {
             produced = produced.warn("The character set does not hold every character; question marks stand for the others.");
         }
@@ -84,6 +81,24 @@ fn source_of(ctx: &Ctx, input: &Input, options: &Options) -> Result<PathBuf, Fai
         "csv" | "tsv" => source::check(ctx, input).and_then(|()| table::flat(ctx, input, &options.csv)),
         _ => source::checked(ctx, input),
     }
+}
+
+/// Converts `file` into the output: written, locked where that is asked for, its pages counted.
+pub fn produce(ctx: &Ctx, input: &Input, file: &Path, options: &Options, output: &Output) -> Result<Produced, Failure> {
+    let to = output.format.id();
+    let lock = options.pdf.encrypt.as_ref().filter(|_| to == "pdf");
+    let written = if lock.is_some() { ctx.scratch.join("open.pdf") } else { output.path() };
+    write(ctx, input, file, options, to, &written)?;
+    let mut expect = Expect::default();
+    if to == "pdf" {
+        expect.pages = Some(super::pdf::page_count(&written, ctx)?);
+    }
+    if let Some(lock) = lock {
+        super::pdf::encrypt(ctx, &written, lock, &output.path())?;
+        // A locked file does not show its pages.
+        expect.pages = expect.pages.filter(|_| !lock.is_closed());
+    }
+    Ok(Produced::single(output, expect))
 }
 
 /// Converts `file` into `to` at `target`, with this office.

@@ -1,10 +1,11 @@
 //! Tables of text into a spreadsheet that LibreOffice reads: its own csv import asks questions that nobody answers here.
 
+use super::super::csv_shape::{self, Shape};
 use super::filter::{CsvEncoding, CsvOptions};
 use crate::convert::{Ctx, Input};
 use crate::failure::Failure;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The grid LibreOffice 7.4 can hold by default.
@@ -17,40 +18,25 @@ const TAIL: &str = "</table:table></office:spreadsheet></office:body></office:do
 /// Writes the table into a flat OpenDocument file in scratch. Numbers become numbers, everything else stays the text it is:
 /// nothing that looks like a formula is one.
 pub fn flat(ctx: &Ctx, input: &Input, options: &CsvOptions) -> Result<PathBuf, Failure> {
-    let separator = options.separator.unwrap_or(if input.format.id() == "tsv" { '\t' } else { ',' });
-    let separator = u8::try_from(separator).unwrap_or(b',');
     let path = ctx.scratch.join("table.fods");
-    let file = File::open(&input.path).map_err(Failure::internal)?;
-    let text = decoded(file, options.encoding)?;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(separator).from_reader(text.as_bytes());
-    write(ctx, &mut reader, &path)?;
-    Ok(path)
-}
-
-fn decoded(file: File, encoding: CsvEncoding) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    BufReader::new(file).read_to_end(&mut bytes).map_err(Failure::internal)?;
-    let from = match encoding {
-        CsvEncoding::Utf8 => encoding_rs::UTF_8,
-        CsvEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
-        CsvEncoding::Windows1251 => encoding_rs::WINDOWS_1251,
-        CsvEncoding::Utf16 => encoding_rs::UTF_16LE,
+    let encoding = match options.encoding {
+        CsvEncoding::Auto => None,
+        CsvEncoding::Utf8 => Some(encoding_rs::UTF_8),
+        CsvEncoding::Windows1252 => Some(encoding_rs::WINDOWS_1252),
+        CsvEncoding::Windows1251 => Some(encoding_rs::WINDOWS_1251),
+        CsvEncoding::Utf16 => Some(encoding_rs::UTF_16LE),
     };
-    // A byte order mark outranks the option.
-    let (text, used, broken) = from.decode(&bytes);
-    if broken {
-        return Err(Failure::corrupt(format!("The table is not written in {}.", used.name()))
-            .hint("Give its character set in the option `csv.encoding`.")
-            .stage("open"));
-    }
-    Ok(text.into_owned())
+    let text = csv_shape::decoded(&std::fs::read(&input.path).map_err(Failure::internal)?, encoding)?;
+    let shape = Shape { separator: options.separator, tabs: input.format.id() == "tsv" };
+    write(ctx, &mut shape.reader(&text), &path)?;
+    Ok(path)
 }
 
 /// Writes a UTF-8 table again in another character set; true when it could not hold every character.
 pub fn encode(path: &Path, encoding: CsvEncoding) -> Result<bool, Failure> {
     let io = |e: std::io::Error| Failure::internal(e).stage("write");
     let to = match encoding {
-        CsvEncoding::Utf8 => return Ok(false),
+        CsvEncoding::Auto | CsvEncoding::Utf8 => return Ok(false),
         CsvEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
         CsvEncoding::Windows1251 => encoding_rs::WINDOWS_1251,
         CsvEncoding::Utf16 => encoding_rs::UTF_16LE,

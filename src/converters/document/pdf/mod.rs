@@ -1,9 +1,17 @@
-//! Reading pdf.
+//! Reading and rewriting pdf.
 
+mod info;
+mod layout;
+mod merge;
 mod pages;
+mod qpdf;
+mod rewrite;
 mod text;
 
+pub use info::Info;
+pub use merge::Merge;
 pub use pages::{Options as PageOptions, Pages, draw};
+pub use rewrite::{Encrypt, Rewrite, encrypt};
 pub use text::Text;
 
 use super::source;

@@ -1,6 +1,7 @@
-//! The text of a pdf, in the order it was written in.
+//! The text of a pdf, in the order it was written in or as it stands on the page.
 
 use super::super::ranges;
+use super::layout::{self, Piece};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::Failure;
 use crate::format::Family;
@@ -23,6 +24,8 @@ pub struct Options {
     pub password: Option<String>,
     /// Pages to read, as `1-3,5`. Default: all.
     pub pages: Option<String>,
+    /// Whether columns and tables are set out with spaces, as they stand on the page; else the text comes in the order it was written in. Default: false.
+    pub layout: bool,
 }
 
 impl Validate for Options {
@@ -54,7 +57,7 @@ impl Converter for Text {
             let (width, height) = page.render_dimensions();
             let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
             let mut context = Context::new(page.initial_transform(true).to_kurbo(), area, &cache, page.xref(), InterpreterSettings::default());
-            let mut reader = Reader::default();
+            let mut reader = Reader { pieces: options.layout.then(Vec::new), ..Reader::default() };
             interpret_page(page, &mut context, &mut reader);
             let text = reader.finish();
             characters += text.trim().len();
@@ -75,6 +78,8 @@ struct Reader {
     signs: String,
     /// Where the last glyph ended, and how large it was.
     last: Option<(Point, f64)>,
+    /// Every glyph, where the page is to be set out.
+    pieces: Option<Vec<Piece>>,
 }
 
 /// A gap of this share of the font's size is a space.
@@ -95,6 +100,9 @@ impl Reader {
         }
         if self.last.is_some() && text.chars().all(|c| matches!(c, '\u{300}'..='\u{36f}')) {
             self.line.push_str(text);
+            if let Some(piece) = self.pieces.as_mut().and_then(|pieces| pieces.last_mut()) {
+                piece.text.push_str(text);
+            }
             return;
         }
         if let Some((at, last_size)) = self.last {
@@ -113,6 +121,12 @@ impl Reader {
                 self.line.push(' ');
             }
         }
+        if let Some(pieces) = &mut self.pieces {
+            let text: String = text.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
+            if !text.is_empty() {
+                pieces.push(Piece { text: format!("{}{text}", self.signs), start, end, size });
+            }
+        }
         self.line.push_str(&std::mem::take(&mut self.signs));
         self.line.extend(text.chars().filter(|c| !c.is_control()));
         self.last = Some((end, size));
@@ -125,6 +139,9 @@ impl Reader {
     }
 
     fn finish(mut self) -> String {
+        if let Some(pieces) = self.pieces {
+            return layout::set_out(pieces);
+        }
         if !self.line.is_empty() {
             self.end_line();
         }
@@ -174,7 +191,7 @@ fn string(text: BfString) -> String {
 }
 
 /// Glyphs stand from left to right; Hebrew and Arabic are written the other way round.
-fn logical(visual: &str) -> String {
+pub fn logical(visual: &str) -> String {
     let rtl = |c: char| matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}');
     let strong = visual.chars().filter(|c| c.is_alphabetic()).count();
     let count = visual.chars().filter(|c| rtl(*c)).count();
