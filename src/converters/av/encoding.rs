@@ -1,24 +1,22 @@
-//! An encoder at work beside the decoder and the filters: while it is busy with one frame, the next is made ready.
+//! A video encoder at work beside the decoder and the filters: while it is busy with one picture, the next is made ready.
 
 use super::fault;
-use ffmpeg_next::encoder::Encoder;
-use ffmpeg_next::{Error, Frame, Packet};
+use ffmpeg_next::{Error, Packet, encoder, frame};
 use std::io;
-use std::ops::Deref;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Frames that may wait for the encoder: enough to even out slow ones, few enough to hold in memory.
+/// Pictures that may wait for the encoder: enough to even out slow ones, few enough to hold in memory.
 const AHEAD: usize = 4;
 
-pub struct Encoding<F> {
-    frames: Option<SyncSender<F>>,
+pub struct Encoding {
+    frames: Option<SyncSender<frame::Video>>,
     packets: Receiver<Result<Packet, Error>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl<F: Deref<Target = Frame> + Send + 'static> Encoding<F> {
-    pub fn start(encoder: Encoder) -> io::Result<Encoding<F>> {
+impl Encoding {
+    pub fn start(encoder: encoder::video::Encoder) -> io::Result<Encoding> {
         let ((frames, waiting), (done, packets)) = (sync_channel(AHEAD), channel());
         let thread = Builder::new().name("encode".into()).spawn(move || {
             if let Err(error) = work(encoder, &waiting, &done) {
@@ -29,8 +27,8 @@ impl<F: Deref<Target = Frame> + Send + 'static> Encoding<F> {
         Ok(Encoding { frames: Some(frames), packets, thread: Some(thread) })
     }
 
-    /// Hands a frame over, waiting while too many do. When the encoder has failed, its error is among the packets.
-    pub fn send(&self, frame: F) {
+    /// Hands a picture over, waiting while too many do. When the encoder has failed, its error is among the packets.
+    pub fn send(&self, frame: frame::Video) {
         if let Some(frames) = &self.frames {
             let _ = frames.send(frame);
         }
@@ -41,7 +39,7 @@ impl<F: Deref<Target = Frame> + Send + 'static> Encoding<F> {
         self.packets.try_recv().ok()
     }
 
-    /// After the last frame: the next of the packets still to come.
+    /// After the last picture: the next of the packets still to come.
     pub fn rest(&mut self) -> Option<Result<Packet, Error>> {
         self.frames = None;
         if let Ok(packet) = self.packets.recv() {
@@ -52,7 +50,7 @@ impl<F: Deref<Target = Frame> + Send + 'static> Encoding<F> {
     }
 }
 
-fn work<F: Deref<Target = Frame>>(mut encoder: Encoder, frames: &Receiver<F>, packets: &Sender<Result<Packet, Error>>) -> Result<(), Error> {
+fn work(mut encoder: encoder::video::Encoder, frames: &Receiver<frame::Video>, packets: &Sender<Result<Packet, Error>>) -> Result<(), Error> {
     let mut any = false;
     for frame in frames {
         encoder.send_frame(&frame)?;
@@ -67,7 +65,7 @@ fn work<F: Deref<Target = Frame>>(mut encoder: Encoder, frames: &Receiver<F>, pa
 }
 
 /// Passes on all packets the encoder has.
-fn take(encoder: &mut Encoder, packets: &Sender<Result<Packet, Error>>) -> Result<(), Error> {
+fn take(encoder: &mut encoder::video::Encoder, packets: &Sender<Result<Packet, Error>>) -> Result<(), Error> {
     loop {
         let mut packet = Packet::empty();
         match encoder.receive_packet(&mut packet) {

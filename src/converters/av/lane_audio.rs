@@ -2,7 +2,6 @@
 
 use super::codecs::Depth;
 use super::ear::Ear;
-use super::encoding::Encoding;
 use super::fault;
 use super::ffi::{self, Facts};
 use super::lane::{Tally, Window};
@@ -86,8 +85,8 @@ impl AudioLane {
     /// `shaping` are the filters between the decoder and what the encoder takes; none or a chain with a comma at its end.
     pub fn new(ctx: &Ctx, source: &Source, from: &Facts, tone: Tone, shaping: &str, window: Window, mux: &mut Mux) -> Result<AudioLane, Failure> {
         let mut ear = Ear::new(ctx, source, from, window, tone.rate, format!("{shaping}{}", tone.filters()))?;
-        let (voice, frame_size) = Voice::new(ctx, from, &tone, mux)?;
-        ear.frame_size = frame_size;
+        let voice = Voice::new(ctx, from, &tone, mux)?;
+        ear.frame_size = ffi::fixed_frame_size(&voice.encoder);
         Ok(AudioLane { ear, voice })
     }
 
@@ -113,7 +112,7 @@ impl AudioLane {
 
 /// The encoder and its stream.
 struct Voice {
-    encoding: Encoding<frame::Audio>,
+    encoder: encoder::audio::Encoder,
     stream: usize,
     clock: Rational,
     /// Samples so far.
@@ -121,8 +120,7 @@ struct Voice {
 }
 
 impl Voice {
-    /// Also tells how many samples the encoder wants in each frame.
-    fn new(ctx: &Ctx, from: &Facts, tone: &Tone, mux: &mut Mux) -> Result<(Voice, u32), Failure> {
+    fn new(ctx: &Ctx, from: &Facts, tone: &Tone, mux: &mut Mux) -> Result<Voice, Failure> {
         let wrong = |e| fault::encoding(ctx, e);
         let clock = Rational::new(1, tone.rate as i32);
         let found = encoder::find_by_name(tone.encoder).ok_or_else(|| wrong(Error::EncoderNotFound))?;
@@ -137,32 +135,34 @@ impl Voice {
         }
         let encoder = context.open_with(tone.settings()).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, clock, None, 0).map_err(wrong)?;
-        let frame_size = ffi::fixed_frame_size(&encoder);
-        let encoding = Encoding::start(encoder.0.0).map_err(Failure::internal)?;
-        Ok((Voice { encoding, stream, clock, written: 0 }, frame_size))
+        Ok(Voice { encoder, stream, clock, written: 0 })
     }
 
     fn encode(&mut self, ctx: &Ctx, frame: &mut frame::Audio, mux: &mut Mux) -> Result<(), Failure> {
-        let mut frame = std::mem::replace(frame, frame::Audio::empty());
         frame.set_pts(Some(self.written));
         self.written += frame.samples() as i64;
-        self.encoding.send(frame);
-        while let Some(packet) = self.encoding.ready() {
-            self.write(ctx, packet, mux)?;
-        }
-        Ok(())
+        self.encoder.send_frame(frame).map_err(|e| fault::encoding(ctx, e))?;
+        self.encoded(ctx, mux)
     }
 
     fn finish(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
-        while let Some(packet) = self.encoding.rest() {
-            self.write(ctx, packet, mux)?;
+        if self.written == 0 {
+            return Ok(());
         }
-        Ok(())
+        self.encoder.send_eof().map_err(|e| fault::encoding(ctx, e))?;
+        self.encoded(ctx, mux)
     }
 
-    fn write(&self, ctx: &Ctx, packet: Result<Packet, Error>, mux: &mut Mux) -> Result<(), Failure> {
-        ctx.check()?;
-        let mut packet = packet.map_err(|e| fault::encoding(ctx, e))?;
-        mux.write(&mut packet, self.stream, self.clock).map_err(|e| fault::encoding(ctx, e))
+    fn encoded(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
+        let mut packet = Packet::empty();
+        loop {
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => {}
+                Err(e) if fault::again(e) || e == Error::Eof => return Ok(()),
+                Err(e) => return Err(fault::encoding(ctx, e)),
+            }
+            ctx.check()?;
+            mux.write(&mut packet, self.stream, self.clock).map_err(|e| fault::encoding(ctx, e))?;
+        }
     }
 }

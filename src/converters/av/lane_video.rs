@@ -70,7 +70,7 @@ fn paint(ctx: &Ctx, rungs: &mut [Rung], tally: &mut Tally, seen: Seen, mux: &mut
 
 /// An encoder and its stream.
 struct Rung {
-    encoding: Encoding<frame::Video>,
+    encoding: Encoding,
     stream: usize,
     rate: Rational,
     clock: Rational,
@@ -105,7 +105,7 @@ impl Rung {
         if let Some(most) = options.bitrate {
             mux.announce(stream, most.0);
         }
-        let encoding = Encoding::start(encoder.0.0).map_err(Failure::internal)?;
+        let encoding = Encoding::start(encoder).map_err(Failure::internal)?;
         let every = options.keyframe_interval.map(|t| t.us.rescale((1, 1_000_000), look.clock).max(1));
         Ok(Rung {
             encoding,
