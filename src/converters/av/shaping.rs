@@ -5,7 +5,7 @@ use super::ffi::Facts;
 use super::lane::Window;
 use super::lane_audio::{Tone, layout};
 use super::open::Source;
-use super::survey::{self, Level};
+use super::survey::{self, Edges, Level};
 use super::units::Time;
 use crate::convert::{Ctx, Level as Weight, OutOfRange};
 use crate::failure::{Code, Failure};
@@ -149,8 +149,13 @@ impl<'a> Chain<'a> {
         survey::level(self.ctx, self.take.source, self.take.tone.channels, self.listening(more))
     }
 
+    /// `threshold` is in dBFS.
+    fn edges(&self, threshold: f64) -> Result<Edges, Failure> {
+        survey::edges(self.ctx, self.take.source, self.take.tone.channels, threshold, self.listening(""))
+    }
+
     fn cut_silence(&mut self, silence: Silence) -> Result<(), Failure> {
-        let edges = survey::edges(self.ctx, self.take.source, self.take.tone.channels, silence.threshold, self.listening(""))?;
+        let edges = self.edges(silence.threshold)?;
         let Some((first, end)) = edges.sound_us else {
             let message = format!("Nothing in the sound is louder than {} dB: it is all silence.", silence.threshold);
             return Err(Failure::new(Code::InvalidOption, message).hint("Ask for a lower trim_silence.threshold.").stage("measure"));
@@ -223,7 +228,7 @@ impl<'a> Chain<'a> {
         if let Some(Time { us }) = last.filter(|t| t.us > 0) {
             let length_us = match self.length_us {
                 Some(known) => known,
-                None => self.measure("")?.length_us,
+                None => self.edges(0.0)?.length_us,
             };
             let us = us.min(length_us);
             self.filters.push(format!("afade=type=out:start_time={}:duration={},", seconds(length_us - us), seconds(us)));
