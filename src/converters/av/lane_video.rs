@@ -13,7 +13,7 @@ use super::{decode, fault};
 use crate::convert::Ctx;
 use crate::failure::Failure;
 use ffmpeg_next::codec::Flags;
-use ffmpeg_next::{Error, Packet, Rational, Rescale, codec, encoder, frame, picture};
+use ffmpeg_next::{Error, Packet, Rational, Rescale, codec, encoder, picture};
 
 pub struct VideoLane {
     eye: Eye,
