@@ -10,6 +10,7 @@ use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
 use crate::intake::Intake;
+use crate::pipeline::Driver;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
 use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
@@ -32,7 +33,8 @@ pub struct App {
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
-    scheduler: Option<tokio::task::JoinHandle<()>>,
+    /// The scheduler and the driver of pipelines.
+    loops: Vec<tokio::task::JoinHandle<()>>,
     /// Only one process at a time works in a data folder.
     _lock: std::fs::File,
 }
@@ -110,24 +112,24 @@ impl App {
         };
         let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
-        let scheduler = match purpose {
-            Purpose::Service => {
-                let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
-                scheduler.install().await?;
-                Some(tokio::spawn(scheduler.run(stop.clone())))
-            }
-            Purpose::Work | Purpose::Errand(_) => None,
-        };
-        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
-        Ok(App { intake, engine, prober, links, clock, worker, stop, scheduler, _lock: lock })
+        let mut loops = Vec::new();
+        let intake = Arc::new(Intake { store: store.clone(), blobs, staging, queues: queues.clone(), input_roots: config.inputs.roots.clone() });
+        if purpose == Purpose::Service {
+            let scheduler = Scheduler { store, queues, clock: clock.clone(), time_zone: config.time_zone.clone() };
+            scheduler.install().await?;
+            loops.push(tokio::spawn(scheduler.run(stop.clone())));
+            let driver = Driver { intake: intake.clone(), clock: clock.clone() };
+            loops.push(tokio::spawn(driver.run(stop.clone())));
+        }
+        Ok(App { intake, engine, prober, links, clock, worker, stop, loops, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Some(scheduler) = self.scheduler {
-            // It only waits; an error would be its own panic, logged already.
-            let _ = scheduler.await;
+        for waiting in self.loops {
+            // An error would be its own panic, logged already.
+            let _ = waiting.await;
         }
         self.worker.drain().await;
     }

@@ -60,7 +60,7 @@ async fn purge_records(store: &Arc<dyn Store>, blobs: &Arc<dyn Blobs>, queues: &
         records_before: queues.iter().map(|(name, q)| (name.to_owned(), before(q.settings.keep_records))).collect(),
         limit: BATCH,
     };
-    let (mut outputs, mut records, mut uploads) = (0, 0, 0);
+    let (mut outputs, mut records, mut uploads, mut pipelines) = (0, 0, 0, 0);
     loop {
         let purged = store.purge(policy.clone(), now).await.map_err(Failure::internal)?;
         for key in &purged.blobs {
@@ -69,8 +69,9 @@ async fn purge_records(store: &Arc<dyn Store>, blobs: &Arc<dyn Blobs>, queues: &
         outputs += purged.outputs;
         records += purged.records;
         uploads += purged.uploads;
+        pipelines += purged.pipelines;
         if !purged.more {
-            return Ok(format!("removed the outputs of {outputs} jobs, {records} records and {uploads} uploads"));
+            return Ok(format!("removed the outputs of {outputs} jobs, {records} records, {uploads} uploads and {pipelines} pipelines"));
         }
     }
 }

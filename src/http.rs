@@ -11,6 +11,7 @@ mod observe;
 pub mod openapi;
 mod outputs;
 mod page;
+mod pipelines;
 mod probe;
 mod problem;
 mod queues;
@@ -19,6 +20,7 @@ mod schedules;
 mod server;
 mod uploads;
 mod vitals;
+mod wait;
 mod workers;
 
 pub use observe::Requests;
@@ -77,6 +79,9 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/jobs/{id}/links", post(links::make))
         .route("/v1/jobs/{id}/events", get(events::of_job))
         .route("/v1/jobs/{id}/outputs/{*name}", get(outputs::download))
+        .route("/v1/pipelines", post(pipelines::submit).get(pipelines::list))
+        .route("/v1/pipelines/{id}", get(pipelines::read))
+        .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}", get(queues::read).patch(queues::tune))
         .route("/v1/queues/{name}/pause", post(queues::pause))

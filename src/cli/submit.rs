@@ -98,7 +98,7 @@ fn request(args: &Args) -> Result<Map<String, Value>, Trouble> {
 }
 
 /// Streams the file, so that its size does not matter here.
-async fn send(client: &Client, file: &Path) -> Result<Value, Trouble> {
+pub async fn send(client: &Client, file: &Path) -> Result<Value, Trouble> {
     let shown = file.to_string_lossy();
     if shown.starts_with("http://") || shown.starts_with("https://") {
         return Err(Trouble::usage(format!("{shown}: addresses cannot be submitted yet; download the file and submit that")));

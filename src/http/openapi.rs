@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads, workers};
+use super::{events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, uploads, workers};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         jobs::submit, jobs::list, jobs::read, jobs::remove, jobs::cancel, jobs::retry, jobs::log, jobs::convert, outputs::download,
         links::make,
+        pipelines::submit, pipelines::list, pipelines::read, pipelines::cancel,
         uploads::receive, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
@@ -29,6 +30,7 @@ use utoipa::{Modify, OpenApi};
     components(schemas(problem::ProblemDocument, events::JobProgress)),
     tags(
         (name = "jobs", description = "Submit, follow, cancel, retry, download"),
+        (name = "pipelines", description = "Jobs with edges"),
         (name = "uploads", description = "Bytes on their way in"),
         (name = "events", description = "What happens, as server-sent events"),
         (name = "queues", description = "Slots, limits and depths, live"),

@@ -24,6 +24,7 @@ mod jobs;
 mod leases;
 mod link;
 mod notices;
+mod pipelines;
 mod purge;
 mod rounds;
 mod scripts;

@@ -104,7 +104,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     // From another machine this takes its time.
     let input = tokio::select! {
-        input = fetch(&*engine.blobs, record.source.as_ref()).instrument(tracing::info_span!("fetch")) => input?,
+        input = fetch(&*engine.blobs, record.source.as_ref(), staging.path()).instrument(tracing::info_span!("fetch")) => input?,
         () = attempt.stop.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
         () = attempt.kill.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
     };

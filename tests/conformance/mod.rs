@@ -3,6 +3,7 @@
 mod blobs;
 mod dependencies;
 mod order;
+mod pipelines;
 mod rates;
 mod redis;
 mod schedules;

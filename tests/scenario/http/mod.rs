@@ -5,6 +5,7 @@ mod downloads;
 mod events;
 mod jobs;
 mod page;
+mod pipelines;
 mod queues;
 mod refusals;
 mod way_in;
