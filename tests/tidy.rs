@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 24] = [
+const LAYERS: [(&str, u8); 25] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -18,6 +18,7 @@ const LAYERS: [(&str, u8); 24] = [
     ("convert", 1),
     ("sandbox", 1),
     ("clock", 1),
+    ("outbound", 1),
     ("converters", 2),
     ("intake", 3),
     ("pipeline", 3),

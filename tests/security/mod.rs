@@ -3,3 +3,4 @@
 #[cfg(feature = "testing")]
 mod jail;
 mod secrets;
+mod ssrf;

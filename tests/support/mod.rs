@@ -14,4 +14,5 @@ pub mod redis;
 pub mod s3;
 pub mod server;
 pub mod service;
+pub mod sink;
 pub mod worker;
