@@ -18,6 +18,7 @@ mod queues;
 mod registry;
 mod schedules;
 mod server;
+mod tus;
 mod uploads;
 mod vitals;
 mod wait;
@@ -31,11 +32,12 @@ use crate::blobs::Links;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::probe::Prober;
+use crate::tus::Tus;
 use crate::worker::Meters;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, head, post};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -44,6 +46,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub struct Service {
     pub intake: Arc<Intake>,
     pub prober: Arc<Prober>,
+    pub tus: Arc<Tus>,
     pub clock: SharedClock,
     /// Where downloads are redirected to; none: their bytes are passed on.
     pub links: Option<Arc<dyn Links>>,
@@ -98,7 +101,12 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/events", get(events::all))
         .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
-    let guarded = streamed.merge(plain).layer(from_fn_with_state(service.clone(), auth::guard));
+    let pieces = Router::new()
+        .route("/v1/tus", post(tus::create).options(tus::options))
+        .route("/v1/tus/{id}", head(tus::standing).patch(tus::piece).delete(tus::terminate))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(tus::speak));
+    let guarded = streamed.merge(plain).merge(pieces).layer(from_fn_with_state(service.clone(), auth::guard));
     let open = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -7,6 +7,7 @@ mod found;
 mod input_ref;
 mod outputs;
 mod request;
+mod url;
 
 pub use found::Found;
 pub use input_ref::InputRef;
@@ -18,6 +19,7 @@ use crate::failure::{Refusal, RefusalKind};
 use crate::format::{self, Format, Sample};
 use crate::job::{Asked, Input, Job, JobId, OnPartial, Record, Source, State, Stats, Upload};
 use crate::limits::Size;
+use crate::outbound::Outbound;
 use crate::progress::Progress;
 use crate::queue::{Queue, Queues};
 use crate::store::{Inserted, NewJob, Store, StoreError, Tuning, transition};
@@ -42,6 +44,8 @@ pub struct Intake {
     pub queues: Arc<Queues>,
     /// Folders that `{"path": ...}` may read; empty: none.
     pub input_roots: Vec<PathBuf>,
+    /// Fetches `{"url": ...}`; none: nothing does.
+    pub outbound: Option<Arc<Outbound>>,
 }
 
 impl Intake {
@@ -71,12 +75,17 @@ impl Intake {
         }
         file.flush().await.map_err(|e| storage(e.into()))?;
         let format = sniff(&path, name).await?;
-        let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
-        let upload =
-            Upload { id, name: safe_name(name), size_bytes: size, sha256: hex::encode(hash.finalize()), format, created_at: now, expires_at };
+        let upload = upload(id, name, (size, hex::encode(hash.finalize())), format, now);
         self.blobs.publish(&path, &upload.blob_key()).await.map_err(storage)?;
         self.store.put_upload(upload.clone()).await.map_err(store)?;
         Ok(upload)
+    }
+
+    /// The upload that this file would be.
+    pub async fn describe(&self, id: &str, name: &str, path: &Path, now: Timestamp) -> Result<Upload, Refusal> {
+        let size = tokio::fs::metadata(path).await.map_err(|e| storage(e.into()))?.len();
+        let sha256 = digest(path).await.map_err(|e| storage(e.into()))?;
+        Ok(upload(id.to_owned(), name, (size, sha256), sniff(path, name).await?, now))
     }
 
     /// Accepts a request as a job, or says what is wrong with it.
@@ -109,6 +118,10 @@ impl Intake {
     /// The job that a request would become.
     pub async fn plan(&self, request: Request, now: Timestamp) -> Result<Record, Refusal> {
         request.check(now)?;
+        if matches!(request.input, InputRef::Url(_)) {
+            // Before anything is fetched.
+            self.check_names(&request)?;
+        }
         let found = self.find(&request.input, request.from, now).await?;
         let tunings = self.store.tunings().await.map_err(store)?;
         self.plan_on(request, found, &tunings, now)
@@ -166,6 +179,11 @@ impl Intake {
             Refusal::new(RefusalKind::InvalidRequest, format!("There is no queue `{name}`.")).field("queue").given(name).allowed(self.queues.names())
         })
     }
+}
+
+fn upload(id: String, name: &str, (size_bytes, sha256): (u64, String), format: Option<Format>, now: Timestamp) -> Upload {
+    let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
+    Upload { id, name: safe_name(name), size_bytes, sha256, format, created_at: now, expires_at }
 }
 
 /// One of the engine's own jobs, as the schedules submit them.
@@ -262,7 +280,7 @@ fn too_large(size: u64, max: Size) -> Refusal {
 }
 
 /// The cause goes to the log, once, here.
-fn storage(error: BlobError) -> Refusal {
+pub fn storage(error: BlobError) -> Refusal {
     tracing::error!(%error, "storage failed at intake");
     match error {
         BlobError::Full => Refusal::new(RefusalKind::InsufficientStorage, "The server's storage is full; try again later."),

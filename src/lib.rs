@@ -10,7 +10,7 @@
 //! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] [`outbound`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
-//! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` | 0, 1, the converter registry |
+//! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `tus` | 0, 1, the converter registry |
 //! | 4 edges | `http` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
@@ -39,4 +39,5 @@ pub mod schedule;
 pub mod store;
 pub mod tls;
 pub mod trace;
+pub mod tus;
 pub mod worker;

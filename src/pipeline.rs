@@ -99,10 +99,16 @@ impl Taken {
 /// Accepts a pipeline and begins the steps that wait for nothing, or says what is wrong with it.
 pub async fn submit(intake: &Intake, request: PipelineRequest, now: Timestamp) -> Result<PipelineView, Refusal> {
     request.check(now)?;
+    let mut request = request;
+    for (name, step) in &mut request.steps {
+        if let Some(InputRef::Url(url)) = &step.input {
+            let within = |refusal: Refusal| refusal.field(format!("steps.{name}.input.url"));
+            step.input = Some(InputRef::Upload(intake.fetch(url, now).await.map_err(within)?.id));
+        }
+    }
     for (name, step) in &request.steps {
         check_step(intake, &request, name, step, now).await?;
     }
-    let mut request = request;
     if let Some(name) = trace::name(&Span::current()) {
         request.context.insert(trace::TRACEPARENT.into(), name.into());
     }

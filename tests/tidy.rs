@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 25] = [
+const LAYERS: [(&str, u8); 26] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, u8); 25] = [
     ("converters", 2),
     ("intake", 3),
     ("pipeline", 3),
+    ("tus", 3),
     ("worker", 3),
     ("fetch", 3),
     ("probe", 3),

@@ -1,7 +1,9 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, uploads, workers};
+use super::{
+    events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, tus, uploads, workers,
+};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -20,7 +22,7 @@ use utoipa::{Modify, OpenApi};
         jobs::submit, jobs::list, jobs::read, jobs::remove, jobs::cancel, jobs::retry, jobs::log, jobs::convert, outputs::download,
         links::make,
         pipelines::submit, pipelines::list, pipelines::read, pipelines::cancel,
-        uploads::receive, events::all, events::of_job,
+        uploads::receive, tus::options, tus::create, tus::standing, tus::piece, tus::terminate, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
@@ -62,8 +64,15 @@ impl Modify for Names {
     fn modify(&self, document: &mut Document) {
         let mut taken = BTreeSet::new();
         for item in document.paths.paths.values_mut() {
-            let methods =
-                [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("patch", &mut item.patch), ("delete", &mut item.delete)];
+            let methods = [
+                ("get", &mut item.get),
+                ("head", &mut item.head),
+                ("options", &mut item.options),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
             for (method, operation) in methods.into_iter().filter_map(|(method, o)| Some((method, o.as_mut()?))) {
                 let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
                 let name = format!("{tag}_{}", operation.operation_id.take().unwrap_or_default());

@@ -3,7 +3,7 @@
 use super::{InputRef, Intake, digest, not_found, safe_name, sniff, storage};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
-use crate::job::{Input, Media, Output, Record, Source};
+use crate::job::{Input, Media, Output, Record, Source, Upload};
 use jiff::Timestamp;
 use std::path::Path;
 
@@ -18,6 +18,14 @@ pub struct Found {
 }
 
 impl Found {
+    fn upload(upload: Upload, from: Option<Format>) -> Result<Found, Refusal> {
+        let source = Source::Blob(upload.blob_key());
+        let format = recognised(from.or(upload.format), &upload.name, upload.size_bytes)?;
+        let claimed = mismatch(&upload.name, upload.format);
+        let input = Input { name: upload.name, size_bytes: upload.size_bytes, sha256: upload.sha256, format, media: Media::default() };
+        Ok(Found { input, source, upload: Some(upload.id), claimed })
+    }
+
     /// An output of another job, if its bytes are there.
     pub fn output(record: &Record, made: &Output) -> Option<Found> {
         let input = Input {
@@ -37,20 +45,14 @@ impl Intake {
     pub async fn find(&self, input: &InputRef, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
         match input {
             InputRef::Upload(id) => {
-                let upload = self
-                    .store
-                    .upload(id)
-                    .await
-                    .map_err(|_| not_found("input.upload", id, "There is no such upload; uploads are kept for 24 hours."))?;
+                let gone = |text: &str| not_found("input.upload", id, text);
+                let upload = self.store.upload(id).await.map_err(|_| gone("There is no such upload; uploads are kept for 24 hours."))?;
                 if upload.expires_at < now {
-                    return Err(not_found("input.upload", id, "The upload has expired; send the file again."));
+                    return Err(gone("The upload has expired; send the file again."));
                 }
-                let source = Source::Blob(upload.blob_key());
-                let format = recognised(from.or(upload.format), &upload.name, upload.size_bytes)?;
-                let claimed = mismatch(&upload.name, upload.format);
-                let input = Input { name: upload.name, size_bytes: upload.size_bytes, sha256: upload.sha256, format, media: Media::default() };
-                Ok(Found { input, source, upload: Some(upload.id), claimed })
+                Found::upload(upload, from)
             }
+            InputRef::Url(url) => Found::upload(self.fetch(url, now).await?, from),
             InputRef::Path(path) => self.find_path(path, from).await,
             InputRef::Job { job, output } => {
                 let record = self.store.get(*job).await.map_err(|_| not_found("input.job", job, "There is no such job."))?;

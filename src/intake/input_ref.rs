@@ -17,6 +17,8 @@ pub enum InputRef {
         output: Option<String>,
     },
     Path(PathBuf),
+    /// What is there is fetched and kept as an upload.
+    Url(String),
     /// What another step of the same pipeline makes.
     Step {
         step: String,
@@ -24,7 +26,7 @@ pub enum InputRef {
     },
 }
 
-/// Exactly one of `upload`, `job`, `path` and `step`; `output` goes with `job` and `step`.
+/// Exactly one of `upload`, `url`, `job`, `path` and `step`; `output` goes with `job` and `step`.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = InputRef, example = json!({"upload": "0198c0ffee"}))]
@@ -33,6 +35,10 @@ struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     upload: Option<String>,
+    /// An address, http or https, that is fetched now and kept as an upload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    url: Option<String>,
     /// A job whose output is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -55,20 +61,25 @@ impl TryFrom<Fields> for InputRef {
     type Error = &'static str;
 
     fn try_from(fields: Fields) -> Result<InputRef, Self::Error> {
-        match fields {
-            Fields { upload: Some(id), job: None, output: None, path: None, step: None } => Ok(InputRef::Upload(id)),
-            Fields { job: Some(job), output, upload: None, path: None, step: None } => Ok(InputRef::Job { job, output }),
-            Fields { path: Some(path), upload: None, job: None, output: None, step: None } => Ok(InputRef::Path(path)),
-            Fields { step: Some(step), output, upload: None, job: None, path: None } => Ok(InputRef::Step { step, output }),
-            _ => Err("an input is one of {\"upload\": id}, {\"job\": id, \"output\": name}, {\"path\": file}, {\"step\": name}"),
+        let Fields { upload, url, job, output, path, step } = fields;
+        match (upload, url, job, path, step, output) {
+            (Some(id), None, None, None, None, None) => Ok(InputRef::Upload(id)),
+            (None, Some(url), None, None, None, None) => Ok(InputRef::Url(url)),
+            (None, None, Some(job), None, None, output) => Ok(InputRef::Job { job, output }),
+            (None, None, None, Some(path), None, None) => Ok(InputRef::Path(path)),
+            (None, None, None, None, Some(step), output) => Ok(InputRef::Step { step, output }),
+            _ => Err(EXPECTED),
         }
     }
 }
+
+const EXPECTED: &str = "an input is one of {\"upload\": id}, {\"url\": address}, {\"job\": id, \"output\": name}, {\"path\": file}, {\"step\": name}";
 
 impl From<InputRef> for Fields {
     fn from(input: InputRef) -> Fields {
         match input {
             InputRef::Upload(id) => Fields { upload: Some(id), ..Fields::default() },
+            InputRef::Url(url) => Fields { url: Some(url), ..Fields::default() },
             InputRef::Job { job, output } => Fields { job: Some(job), output, ..Fields::default() },
             InputRef::Path(path) => Fields { path: Some(path), ..Fields::default() },
             InputRef::Step { step, output } => Fields { step: Some(step), output, ..Fields::default() },
@@ -99,7 +110,9 @@ mod tests {
 
     #[test]
     fn an_input_is_one_thing() {
-        for fine in [json!({"upload": "a"}), json!({"path": "/a"}), json!({"step": "a"}), json!({"step": "a", "output": "b"})] {
+        for fine in
+            [json!({"upload": "a"}), json!({"path": "/a"}), json!({"url": "https://a"}), json!({"step": "a"}), json!({"step": "a", "output": "b"})]
+        {
             assert_eq!(to_value(from_value::<InputRef>(fine.clone()).unwrap()).unwrap(), fine);
         }
         for wrong in [json!({}), json!({"upload": "a", "path": "/a"}), json!({"upload": "a", "output": "b"}), json!({"uplod": "a"}), json!("a")] {

@@ -84,11 +84,11 @@ async fn work(line: &Line, record: Record) -> Next {
     let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
         Some(_) => convert(engine, &attempt, &limits, &record, &mut rest).await,
-        None => {
-            cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &job.converter, engine.clock.now()).await.map(|summary| {
+        None => cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &engine.pieces, &job.converter, engine.clock.now())
+            .await
+            .map(|summary| {
                 attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
-            })
-        }
+            }),
     };
     let verdict = match (attempt.cause(), worked) {
         // The work was done before the order to stop took effect.

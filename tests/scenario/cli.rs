@@ -100,7 +100,7 @@ async fn failures_have_their_exit_codes() {
         (vec!["submit", &photo, "--to", "docx"], 2, vec!["unsupported_conversion", "Possible: "]),
         (vec!["submit", &photo, "--to", "webp", "-o", "quality=101"], 2, vec!["options.quality", "1 to 100"]),
         (vec!["submit", &photo, "--to", "webp", "--queue", "mill"], 2, vec!["There is no queue `mill`", "video"]),
-        (vec!["submit", "https://example.org/a.png", "--to", "webp"], 2, vec!["not", "yet", "download"]),
+        (vec!["submit", "http://127.0.0.1:1/a.png", "--to", "webp"], 2, vec!["127.0.0.1 is this machine"]),
         (vec!["submit", "no such file", "--to", "webp"], 2, vec!["no such file: "]),
         (vec!["jobs", "show", "nobody"], 2, vec!["There is no such job"]),
         (vec!["queues", "set", "image", "concurrency=9999"], 2, vec!["0 to 1024"]),

@@ -4,3 +4,4 @@
 mod jail;
 mod secrets;
 mod ssrf;
+mod tus;

@@ -78,7 +78,6 @@ async fn no_notation_of_a_closed_address_is_connected_to() {
         "①②⑦.⓪.⓪.①",
         "localhost",
         "LOCALHOST",
-        
         "[::1]",
         "[::]",
         "[::ffff:127.0.0.1]",

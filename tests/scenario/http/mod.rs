@@ -8,5 +8,7 @@ mod page;
 mod pipelines;
 mod queues;
 mod refusals;
+pub mod tus;
+mod urls;
 mod way_in;
 mod workers;
