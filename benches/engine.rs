@@ -59,6 +59,7 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
         launcher: launchers::launcher(args.jail.as_deref(), started)?,
         staging: Staging::open(&folder.path().join("staging"))?,
         queues: Arc::new(Queues::load(&[])?),
+        pieces: folder.path().join("tus"),
         clock: Arc::new(SystemClock),
         name: "measure".into(),
         sandbox_level: 0,

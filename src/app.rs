@@ -10,11 +10,13 @@ use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
 use crate::intake::Intake;
+use crate::pipeline::Driver;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
 use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
 use crate::schedule::Scheduler;
 use crate::store::Store;
+use crate::tus::Tus;
 use crate::worker::{Engine, PoolSpec, Renewable, Worker};
 use jiff::Timestamp;
 use keepers::Keepers;
@@ -22,17 +24,22 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// Where uploads in pieces are kept, in the data folder.
+const PIECES: &str = "tus";
+
 /// The service without its edges.
 pub struct App {
     pub intake: Arc<Intake>,
     pub engine: Arc<Engine>,
     pub prober: Arc<Prober>,
+    pub tus: Arc<Tus>,
     /// Where the bytes have addresses of their own.
     pub links: Option<Arc<dyn Links>>,
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
-    scheduler: Option<tokio::task::JoinHandle<()>>,
+    /// The scheduler and the driver of pipelines.
+    loops: Vec<tokio::task::JoinHandle<()>>,
     /// Only one process at a time works in a data folder.
     _lock: std::fs::File,
 }
@@ -90,6 +97,7 @@ impl App {
             launcher: Renewable::new(launcher, move || fresh_zygotes(wear)),
             staging: staging.clone(),
             queues: queues.clone(),
+            pieces: data.join(PIECES),
             clock: clock.clone(),
             name: format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id()),
             sandbox_level: measured.level,
@@ -110,24 +118,30 @@ impl App {
         };
         let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
-        let scheduler = match purpose {
-            Purpose::Service => {
-                let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
-                scheduler.install().await?;
-                Some(tokio::spawn(scheduler.run(stop.clone())))
-            }
+        let mut loops = Vec::new();
+        let outbound = match purpose {
+            Purpose::Service => Some(Arc::new(config.inputs.url.outbound()?)),
             Purpose::Work | Purpose::Errand(_) => None,
         };
-        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
-        Ok(App { intake, engine, prober, links, clock, worker, stop, scheduler, _lock: lock })
+        let intake =
+            Arc::new(Intake { store: store.clone(), blobs, staging, queues: queues.clone(), input_roots: config.inputs.roots.clone(), outbound });
+        let tus = Tus::open(intake.clone(), clock.clone(), &data.join(PIECES)).map_err(|e| format!("{}: {e}", data.join(PIECES).display()))?;
+        if purpose == Purpose::Service {
+            let scheduler = Scheduler { store, queues, clock: clock.clone(), time_zone: config.time_zone.clone() };
+            scheduler.install().await?;
+            loops.push(tokio::spawn(scheduler.run(stop.clone())));
+            let driver = Driver { intake: intake.clone(), clock: clock.clone() };
+            loops.push(tokio::spawn(driver.run(stop.clone())));
+        }
+        Ok(App { intake, engine, prober, tus: Arc::new(tus), links, clock, worker, stop, loops, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Some(scheduler) = self.scheduler {
-            // It only waits; an error would be its own panic, logged already.
-            let _ = scheduler.await;
+        for waiting in self.loops {
+            // An error would be its own panic, logged already.
+            let _ = waiting.await;
         }
         self.worker.drain().await;
     }

@@ -10,6 +10,7 @@ mod healthcheck;
 mod info;
 mod jobs;
 mod options;
+mod pipelines;
 mod probe;
 mod process;
 mod queues;
@@ -67,6 +68,8 @@ enum Command {
     Submit(submit::Args),
     /// A server's jobs: list, show, watch, log, cancel, retry, outputs.
     Jobs(jobs::Args),
+    /// A server's pipelines: run, list, show, watch, cancel.
+    Pipelines(pipelines::Args),
     /// A server's queues: list, show, set, pause, resume, purge.
     Queues(queues::Args),
     /// A server's workers: list, drain, restart.
@@ -111,6 +114,7 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Formats(args) => info::formats(&args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
+        Command::Pipelines(args) => pipelines::run(args),
         Command::Queues(args) => queues::run(args),
         Command::Workers(args) => workers::run(args),
         Command::Schedules(args) => schedules::run(args),

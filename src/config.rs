@@ -5,6 +5,7 @@ mod places;
 pub use places::{BlobsPlace, StorePlace};
 
 use crate::limits::{Size, Span};
+use crate::outbound::{Outbound, Policy, SystemResolver, anywhere, public};
 use crate::queue::Queues;
 use crate::sandbox::Wear;
 use crate::worker::{LEASE, LEASE_MIN, PoolSpec};
@@ -12,6 +13,10 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Redirects that a download follows.
+const REDIRECTS_MAX: usize = 3;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,6 +49,18 @@ pub struct Config {
 pub struct Inputs {
     /// Folders that `{"path": ...}` may read; empty: none.
     pub roots: Vec<PathBuf>,
+    pub url: Urls,
+}
+
+/// What `{"url": ...}` may fetch.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Urls {
+    /// Addresses of the site's own network too.
+    pub allow_private: bool,
+    pub max_bytes: Size,
+    /// For a whole download, redirects included.
+    pub timeout: Span,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -108,6 +125,20 @@ impl Default for Config {
     }
 }
 
+impl Default for Urls {
+    fn default() -> Self {
+        Urls { allow_private: false, max_bytes: Size::gib(4), timeout: Span::from_secs(600) }
+    }
+}
+
+impl Urls {
+    pub fn outbound(&self) -> Result<Outbound, String> {
+        let reach = if self.allow_private { anywhere } else { public };
+        let policy = Policy { reach, redirects: REDIRECTS_MAX, timeout: self.timeout, max_bytes: self.max_bytes };
+        Outbound::new(policy, Arc::new(SystemResolver))
+    }
+}
+
 impl Default for BlobsCache {
     fn default() -> Self {
         BlobsCache { max: Size::gib(20) }
@@ -122,7 +153,7 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 16] = [
+pub const VARIABLES: [(&str, &[&str]); 19] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("STORE", &["store"]),
@@ -132,6 +163,9 @@ pub const VARIABLES: [(&str, &[&str]); 16] = [
     ("LEASE", &["lease"]),
     ("TIME_ZONE", &["time_zone"]),
     ("INPUTS_ROOTS", &["inputs", "roots"]),
+    ("INPUTS_URL_ALLOW_PRIVATE", &["inputs", "url", "allow_private"]),
+    ("INPUTS_URL_MAX_BYTES", &["inputs", "url", "max_bytes"]),
+    ("INPUTS_URL_TIMEOUT", &["inputs", "url", "timeout"]),
     ("OUTPUTS_REDIRECT", &["outputs", "redirect"]),
     ("BLOBS_CACHE_MAX", &["blobs_cache", "max"]),
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
@@ -250,7 +284,7 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
     }
     let value = match *key {
         "floor" | "max_jobs_per_zygote" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
-        "redirect" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "redirect" | "allow_private" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
         "roots" | "pools" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
         _ => toml::Value::String(value.into()),
     };
@@ -287,6 +321,7 @@ mod tests {
             ("pools = [\"video:many\"]", "video:many"),
             ("store = \"mysql://h\"", "mysql"),
             ("blobs = \"s3://media\"", "prefix"),
+            ("inputs = { url = { timeout = \"soon\" } }", "soon"),
             ("blobs_cache = { max = \"much\" }", "much"),
         ] {
             let error = load(text, &[]).and_then(|config| config.queues()).map(drop).unwrap_err();

@@ -228,6 +228,13 @@ pub enum RefusalKind {
     QueueClosed,
     Unauthorized,
     Forbidden,
+    /// Another request holds it at the moment.
+    Locked,
+    UnsupportedVersion,
+    UnsupportedChecksum,
+    ChecksumMismatch,
+    /// What a URL leads to could not be had.
+    InputUnavailable,
     InsufficientStorage,
     Unavailable,
     MethodNotAllowed,

@@ -11,6 +11,7 @@ mod observe;
 pub mod openapi;
 mod outputs;
 mod page;
+mod pipelines;
 mod probe;
 mod problem;
 mod queues;
@@ -18,8 +19,10 @@ mod registry;
 mod schedules;
 mod server;
 mod stats;
+mod tus;
 mod uploads;
 mod vitals;
+mod wait;
 mod workers;
 
 pub use observe::Requests;
@@ -30,11 +33,12 @@ use crate::blobs::Links;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::probe::Prober;
+use crate::tus::Tus;
 use crate::worker::Meters;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, head, post};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -43,6 +47,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub struct Service {
     pub intake: Arc<Intake>,
     pub prober: Arc<Prober>,
+    pub tus: Arc<Tus>,
     pub clock: SharedClock,
     /// Where downloads are redirected to; none: their bytes are passed on.
     pub links: Option<Arc<dyn Links>>,
@@ -78,6 +83,9 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/jobs/{id}/links", post(links::make))
         .route("/v1/jobs/{id}/events", get(events::of_job))
         .route("/v1/jobs/{id}/outputs/{*name}", get(outputs::download))
+        .route("/v1/pipelines", post(pipelines::submit).get(pipelines::list))
+        .route("/v1/pipelines/{id}", get(pipelines::read))
+        .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}", get(queues::read).patch(queues::tune))
         .route("/v1/queues/{name}/pause", post(queues::pause))
@@ -95,7 +103,12 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/stats", get(stats::read))
         .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
-    let guarded = streamed.merge(plain).layer(from_fn_with_state(service.clone(), auth::guard));
+    let pieces = Router::new()
+        .route("/v1/tus", post(tus::create).options(tus::options))
+        .route("/v1/tus/{id}", head(tus::standing).patch(tus::piece).delete(tus::terminate))
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(tus::speak));
+    let guarded = streamed.merge(plain).merge(pieces).layer(from_fn_with_state(service.clone(), auth::guard));
     let open = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

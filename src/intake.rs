@@ -3,20 +3,26 @@
 //! queue open? -> input found -> bytes sniffed against the claim -> converter found -> preset merged -> options checked by
 //! the converter's own types -> `store.insert`
 
+mod found;
+mod input_ref;
 mod outputs;
 mod request;
+mod url;
 
+pub use found::Found;
+pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
-pub use request::{InputRef, OutputRequest, Request};
+pub use request::{OutputRequest, Request};
 
 use crate::blobs::{BlobError, Blobs, Staging};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{self, Format, Sample};
-use crate::job::{Asked, Input, Job, JobId, Media, OnPartial, Record, Source, State, Stats, Upload};
+use crate::job::{Asked, Input, Job, JobId, OnPartial, Record, Source, State, Stats, Upload};
 use crate::limits::Size;
+use crate::outbound::Outbound;
 use crate::progress::Progress;
 use crate::queue::{Queue, Queues};
-use crate::store::{Inserted, NewJob, Store, StoreError, transition};
+use crate::store::{Inserted, NewJob, Store, StoreError, Tuning, transition};
 use crate::trace;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -38,15 +44,8 @@ pub struct Intake {
     pub queues: Arc<Queues>,
     /// Folders that `{"path": ...}` may read; empty: none.
     pub input_roots: Vec<PathBuf>,
-}
-
-/// An input that was found and looked at.
-struct Found {
-    input: Input,
-    source: Source,
-    upload: Option<String>,
-    /// The name claims another format than the bytes have.
-    claimed: Option<Format>,
+    /// Fetches `{"url": ...}`; none: nothing does.
+    pub outbound: Option<Arc<Outbound>>,
 }
 
 impl Intake {
@@ -76,12 +75,17 @@ impl Intake {
         }
         file.flush().await.map_err(|e| storage(e.into()))?;
         let format = sniff(&path, name).await?;
-        let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
-        let upload =
-            Upload { id, name: safe_name(name), size_bytes: size, sha256: hex::encode(hash.finalize()), format, created_at: now, expires_at };
+        let upload = upload(id, name, (size, hex::encode(hash.finalize())), format, now);
         self.blobs.publish(&path, &upload.blob_key()).await.map_err(storage)?;
         self.store.put_upload(upload.clone()).await.map_err(store)?;
         Ok(upload)
+    }
+
+    /// The upload that this file would be.
+    pub async fn describe(&self, id: &str, name: &str, path: &Path, now: Timestamp) -> Result<Upload, Refusal> {
+        let size = tokio::fs::metadata(path).await.map_err(|e| storage(e.into()))?.len();
+        let sha256 = digest(path).await.map_err(|e| storage(e.into()))?;
+        Ok(upload(id.to_owned(), name, (size, sha256), sniff(path, name).await?, now))
     }
 
     /// Accepts a request as a job, or says what is wrong with it.
@@ -114,7 +118,17 @@ impl Intake {
     /// The job that a request would become.
     pub async fn plan(&self, request: Request, now: Timestamp) -> Result<Record, Refusal> {
         request.check(now)?;
-        let found = self.find_input(&request.input, request.from, now).await?;
+        if matches!(request.input, InputRef::Url(_)) {
+            // Before anything is fetched.
+            self.check_names(&request)?;
+        }
+        let found = self.find(&request.input, request.from, now).await?;
+        let tunings = self.store.tunings().await.map_err(store)?;
+        self.plan_on(request, found, &tunings, now)
+    }
+
+    /// The same, where the input was found already and the queues' live settings are known.
+    pub fn plan_on(&self, request: Request, found: Found, tunings: &BTreeMap<String, Tuning>, now: Timestamp) -> Result<Record, Refusal> {
         let outputs = outputs::plan(&self.queues, &request, &found.input, found.claimed)?;
         let family = outputs.first().map(|o| o.converter.split('.').next().unwrap_or_default().to_owned()).unwrap_or_default();
         let name = request.queue.clone().unwrap_or(family);
@@ -128,7 +142,7 @@ impl Intake {
             max_attempts: request.max_attempts,
             retry_delay: request.retry_delay,
         };
-        let tuning = self.store.tunings().await.map_err(store)?.remove(&name).unwrap_or_default();
+        let tuning = tunings.get(&name).cloned().unwrap_or_default();
         let mut job = blank(name, queue, now);
         job.converter = outputs.first().map(|o| o.converter.clone()).unwrap_or_default();
         job.from = Some(found.input.format);
@@ -149,9 +163,15 @@ impl Intake {
         Ok(record)
     }
 
+    /// What can be told of a request before its input is there: its queue, its presets, its formats.
+    pub fn check_names(&self, request: &Request) -> Result<(), Refusal> {
+        outputs::check_names(&self.queues, request)?;
+        request.queue.as_deref().map_or(Ok(()), |name| self.queue(name).map(drop))
+    }
+
     /// Finds the bytes a client asks to have probed, without making a job of them.
     pub async fn look_at(&self, input: &InputRef, now: Timestamp) -> Result<(Input, Source), Refusal> {
-        self.find_input(input, None, now).await.map(|found| (found.input, found.source))
+        self.find(input, None, now).await.map(|found| (found.input, found.source))
     }
 
     fn queue(&self, name: &str) -> Result<&Queue, Refusal> {
@@ -159,61 +179,11 @@ impl Intake {
             Refusal::new(RefusalKind::InvalidRequest, format!("There is no queue `{name}`.")).field("queue").given(name).allowed(self.queues.names())
         })
     }
+}
 
-    async fn find_input(&self, input: &InputRef, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
-        match input {
-            InputRef::Upload(id) => {
-                let upload = self
-                    .store
-                    .upload(id)
-                    .await
-                    .map_err(|_| not_found("input.upload", id, "There is no such upload; uploads are kept for 24 hours."))?;
-                if upload.expires_at < now {
-                    return Err(not_found("input.upload", id, "The upload has expired; send the file again."));
-                }
-                let source = Source::Blob(upload.blob_key());
-                let format = recognised(from.or(upload.format), &upload.name, upload.size_bytes)?;
-                let claimed = mismatch(&upload.name, upload.format);
-                let input = Input { name: upload.name, size_bytes: upload.size_bytes, sha256: upload.sha256, format, media: Media::default() };
-                Ok(Found { input, source, upload: Some(upload.id), claimed })
-            }
-            InputRef::Path(path) => self.find_path(path, from).await,
-            InputRef::Job { job, output } => {
-                let record = self.store.get(*job).await.map_err(|_| not_found("input.job", job, "There is no such job."))?;
-                let made = record.job.outputs.iter().find(|o| output.as_ref().is_none_or(|name| *name == o.name));
-                let made = made.ok_or_else(|| not_found("input.output", output.as_deref().unwrap_or(""), "The job has no such output."))?;
-                let key = record
-                    .artifacts
-                    .get(&made.name)
-                    .ok_or_else(|| not_found("input.output", &made.name, "The output is not there (not yet, or not any more)."))?;
-                let format = from.unwrap_or(made.format);
-                let input = Input {
-                    name: made.name.clone(),
-                    size_bytes: made.size_bytes.unwrap_or(0),
-                    sha256: made.sha256.clone().unwrap_or_default(),
-                    format,
-                    media: made.media.clone(),
-                };
-                Ok(Found { input, source: Source::Blob(key.clone()), upload: None, claimed: None })
-            }
-        }
-    }
-
-    async fn find_path(&self, path: &Path, from: Option<Format>) -> Result<Found, Refusal> {
-        let refuse = |text: &str| not_found("input.path", path.display(), text).allowed(self.input_roots.iter().map(|r| r.display().to_string()));
-        let real = tokio::fs::canonicalize(path).await.map_err(|_| refuse("There is no such file below an input root."))?;
-        let allowed = self.input_roots.iter().any(|root| real.starts_with(root));
-        let meta = tokio::fs::metadata(&real).await.map_err(|_| refuse("There is no such file below an input root."))?;
-        if !allowed || !meta.is_file() {
-            return Err(refuse("There is no such file below an input root."));
-        }
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let sniffed = sniff(&real, &name).await?;
-        let format = recognised(from.or(sniffed), &name, meta.len())?;
-        let sha256 = digest(&real).await.map_err(|e| storage(e.into()))?;
-        let input = Input { name: safe_name(&name), size_bytes: meta.len(), sha256, format, media: Media::default() };
-        Ok(Found { claimed: mismatch(&name, sniffed), input, source: Source::Path(real), upload: None })
-    }
+fn upload(id: String, name: &str, (size_bytes, sha256): (u64, String), format: Option<Format>, now: Timestamp) -> Upload {
+    let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
+    Upload { id, name: safe_name(name), size_bytes, sha256, format, created_at: now, expires_at }
 }
 
 /// One of the engine's own jobs, as the schedules submit them.
@@ -261,6 +231,7 @@ fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {
         context: Map::new(),
         metadata: Map::new(),
         pipeline: None,
+        step: None,
         after: Vec::new(),
         waiting_on: Vec::new(),
         unique_key: None,
@@ -300,18 +271,6 @@ pub async fn digest(path: &Path) -> std::io::Result<String> {
     Ok(hex::encode(hash.await.map_err(std::io::Error::other)??))
 }
 
-fn recognised(format: Option<Format>, name: &str, size: u64) -> Result<Format, Refusal> {
-    format.ok_or_else(|| {
-        let what = if size == 0 { "The file is empty." } else { "The file's content is not of a format that can be converted." };
-        Refusal::new(RefusalKind::UnsupportedFormat, what).field("input").given(name)
-    })
-}
-
-/// Content is trusted; a name that claims something else is reported.
-fn mismatch(name: &str, sniffed: Option<Format>) -> Option<Format> {
-    Format::from_file_name(name).filter(|claimed| sniffed.is_some_and(|s| s != *claimed))
-}
-
 fn not_found(field: &str, given: impl std::fmt::Display, text: &str) -> Refusal {
     Refusal::new(RefusalKind::NotFound, text).field(field).given(given)
 }
@@ -321,7 +280,7 @@ fn too_large(size: u64, max: Size) -> Refusal {
 }
 
 /// The cause goes to the log, once, here.
-fn storage(error: BlobError) -> Refusal {
+pub fn storage(error: BlobError) -> Refusal {
     tracing::error!(%error, "storage failed at intake");
     match error {
         BlobError::Full => Refusal::new(RefusalKind::InsufficientStorage, "The server's storage is full; try again later."),

@@ -1,5 +1,9 @@
 //! The job: what a client asked for, as the API shows it, and the private facts the engine keeps beside it.
 
+mod id;
+
+pub use id::{JobId, PipelineId};
+
 use crate::failure::Failure;
 use crate::format::Format;
 use crate::limits::Span;
@@ -9,36 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
-
-/// A UUID version 7: sorts by creation time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-pub struct JobId(pub uuid::Uuid);
-
-impl JobId {
-    pub fn new() -> Self {
-        JobId(uuid::Uuid::now_v7())
-    }
-}
-
-impl Default for JobId {
-    fn default() -> Self {
-        JobId::new()
-    }
-}
-
-impl std::fmt::Display for JobId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::str::FromStr for JobId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(JobId)
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -295,7 +269,10 @@ pub struct Job {
     pub context: Map<String, Value>,
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
-    pub pipeline: Option<String>,
+    /// The pipeline it is a part of, and the step there.
+    pub pipeline: Option<PipelineId>,
+    #[serde(default)]
+    pub step: Option<String>,
     /// Jobs that must succeed before this one starts.
     pub after: Vec<JobId>,
     /// Those of `after` that have not succeeded yet.
@@ -313,6 +290,18 @@ pub enum Source {
     Blob(String),
     /// A file under one of the configured input roots.
     Path(std::path::PathBuf),
+    /// Outputs of other jobs, as one zip that is made when the job runs.
+    Bundle(Vec<Member>),
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name there; may have folders.
+    pub name: String,
+    pub format: Format,
+    /// A key in the blob store.
+    pub key: String,
 }
 
 /// A job with what the outside does not see.
@@ -363,7 +352,7 @@ pub struct Event {
     pub seq: u64,
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `queued`, `started`, `output_ready`, `succeeded`, `failed`, `retrying`, `cancelled`, `interrupted`, `queue`.
+    /// `queued`, `started`, `output_ready`, `succeeded`, `failed`, `retrying`, `cancelled`, `interrupted`, `queue`, `pipeline`.
     pub kind: String,
     pub job: Option<JobId>,
     pub queue: String,

@@ -8,9 +8,9 @@
 //! | layer | modules | may import |
 //! |---|---|---|
 //! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
-//! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] | 0 |
+//! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] [`outbound`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
-//! | 3 use cases | `intake` `worker` `fetch` `probe` `schedule` `cleanup` | 0, 1, the converter registry |
+//! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `tus` | 0, 1, the converter registry |
 //! | 4 edges | `http` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
@@ -29,6 +29,8 @@ pub mod http;
 pub mod intake;
 pub mod job;
 pub mod limits;
+pub mod outbound;
+pub mod pipeline;
 pub mod probe;
 pub mod progress;
 pub mod queue;
@@ -37,4 +39,5 @@ pub mod schedule;
 pub mod store;
 pub mod tls;
 pub mod trace;
+pub mod tus;
 pub mod worker;

@@ -28,7 +28,7 @@ impl Prober {
     pub async fn look(&self, input: &Input, source: &Source) -> Result<Media, Failure> {
         let id = format!("probe-{}", uuid::Uuid::now_v7().simple());
         let staging = self.staging.for_upload(&id).map_err(|e| Failure::internal(e).stage("staging"))?;
-        let fetched = fetch(&*self.blobs, Some(source)).await?;
+        let fetched = fetch(&*self.blobs, Some(source), staging.path()).await?;
         let family = converters::family(input.format.family());
         let limits = self.queues.get(family.family.as_str()).map(|q| q.limits.clone()).unwrap_or_default();
         let order = Order {

@@ -27,6 +27,7 @@ pub use meters::Meters;
 pub use pool::PoolSpec;
 pub use renewable::Renewable;
 use shift::Shifts;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -46,6 +47,8 @@ pub struct Engine {
     pub launcher: Arc<Renewable>,
     pub staging: Staging,
     pub queues: Arc<Queues>,
+    /// This process's uploads that are not whole yet.
+    pub pieces: PathBuf,
     pub clock: SharedClock,
     /// Shown in each attempt's record.
     pub name: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 26] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -18,8 +18,11 @@ const LAYERS: [(&str, u8); 23] = [
     ("convert", 1),
     ("sandbox", 1),
     ("clock", 1),
+    ("outbound", 1),
     ("converters", 2),
     ("intake", 3),
+    ("pipeline", 3),
+    ("tus", 3),
     ("worker", 3),
     ("fetch", 3),
     ("probe", 3),

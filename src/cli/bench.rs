@@ -100,7 +100,7 @@ async fn measure(args: &Args, to: Option<Format>, options: serde_json::Value, fo
         Some(path) => std::path::absolute(path).map_err(|e| e.to_string())?,
         None => text_file(data.path())?,
     };
-    let inputs = Inputs { roots: vec![PathBuf::from("/")] };
+    let inputs = Inputs { roots: vec![PathBuf::from("/")], ..Inputs::default() };
     let config = Config { inputs, ..Config::load(None, &environment())? }.alone_in(&data.path().join("data"));
     let app = App::start(&config, Purpose::Service, fork_server).await?;
     let request = Request { options, max_attempts: Some(1), ..Request::new(InputRef::Path(input), to) };

@@ -89,6 +89,11 @@ impl Client {
         self.call(Method::POST, path, &[], body).await
     }
 
+    /// A call whose answer may take that long.
+    pub async fn post_within(&self, within: Duration, path: &[&str], body: &Value) -> Result<Value, Trouble> {
+        self.answer(self.request(Method::POST, path, &[]).timeout(within).json(body)).await
+    }
+
     /// One call; no content is null.
     pub async fn call(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&Value>) -> Result<Value, Trouble> {
         let mut request = self.request(method, path, query).timeout(ANSWER_WITHIN);

@@ -108,7 +108,7 @@ fn items(args: &Args) -> Result<Vec<Item>, String> {
 async fn convert_all(args: &Args, request: &Request, items: &[Item], fork_server: ForkServer) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
     let roots = vec![PathBuf::from("/")];
-    let config = Config { inputs: Inputs { roots }, ..Config::load(None, &super::environment())? }.alone_in(data.path());
+    let config = Config { inputs: Inputs { roots, ..Inputs::default() }, ..Config::load(None, &super::environment())? }.alone_in(data.path());
     let purpose = Purpose::errand(items.first().map_or(Path::new(""), |item| &item.input));
     let app = App::start(&config, purpose, fork_server).await?;
     let slots = slots(args, &app).await?;

@@ -33,6 +33,9 @@ enum Command {
         state: Option<String>,
         #[arg(long)]
         queue: Option<String>,
+        /// Of this pipeline only.
+        #[arg(long)]
+        pipeline: Option<String>,
         /// Words that the input's name, the id or the error begins with.
         #[arg(long)]
         text: Option<String>,
@@ -70,7 +73,9 @@ enum Command {
 
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
-        Command::List { state, queue, text, limit } => list(client, [("state", state), ("queue", queue), ("text", text)], *limit).await,
+        Command::List { state, queue, pipeline, text, limit } => {
+            list(client, [("state", state), ("queue", queue), ("pipeline", pipeline), ("text", text)], *limit).await
+        }
         Command::Show { id } => {
             let answer = client.get(&["v1", "jobs", id], &[]).await?;
             print(&if client.json { format!("{answer}\n") } else { describe(&read(&answer)?) });
@@ -96,7 +101,7 @@ pub fn run(args: Args) -> Exit {
     })
 }
 
-async fn list(client: &Client, filters: [(&str, &Option<String>); 3], limit: u16) -> Result<Exit, Trouble> {
+async fn list(client: &Client, filters: [(&str, &Option<String>); 4], limit: u16) -> Result<Exit, Trouble> {
     let mut query: Vec<(&str, String)> = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     query.push(("limit", limit.to_string()));
     let answer = client.get(&["v1", "jobs"], &query).await?;

@@ -33,7 +33,7 @@ pub fn run(args: &Args, fork_server: ForkServer) -> Exit {
 
 async fn probe(args: &Args, fork_server: ForkServer) -> Result<Exit, String> {
     let data = tempfile::Builder::new().prefix("millrace-").tempdir().map_err(|e| e.to_string())?;
-    let inputs = Inputs { roots: vec![PathBuf::from("/")] };
+    let inputs = Inputs { roots: vec![PathBuf::from("/")], ..Inputs::default() };
     let config = Config { data_dir: data.path().to_owned(), inputs, ..Config::load(None, &environment())? };
     let app = App::start(&config, Purpose::errand(args.files.first().map_or(Path::new(""), |file| file)), fork_server).await?;
     let mut exit = Exit::Done;

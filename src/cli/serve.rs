@@ -36,6 +36,7 @@ async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
     let service = Arc::new(http::Service {
         intake: app.intake.clone(),
         prober: app.prober.clone(),
+        tus: app.tus.clone(),
         clock: app.clock.clone(),
         links: app.links.clone().filter(|_| config.outputs.redirect),
         token: config.auth.token.clone(),

@@ -9,11 +9,15 @@ use futures::StreamExt;
 use indicatif::MultiProgress;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio_util::io::ReaderStream;
+
+/// The server may take that long to fetch an address: more than any site will allow.
+const FETCHED_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file to convert; `-` is standard input.
+    /// The file to convert; `-` is standard input, an http or https address is fetched by the server.
     file: PathBuf,
     /// The format to make.
     #[arg(long, required_unless_present = "preset")]
@@ -54,16 +58,22 @@ pub fn run(args: Args) -> Exit {
 
 async fn submit(args: &Args, client: &Client) -> Result<Exit, Trouble> {
     let mut request = request(args)?;
-    let upload: Upload = read(&send(client, &args.file).await?)?;
-    request.insert("input".into(), json!({"upload": upload.id}));
-    let answer = client.post(&["v1", "jobs"], Some(&Value::Object(request))).await?;
+    let shown = args.file.to_string_lossy();
+    let (name, answer) = if shown.starts_with("http://") || shown.starts_with("https://") {
+        request.insert("input".into(), json!({"url": shown}));
+        (shown.into_owned(), client.post_within(FETCHED_WITHIN, &["v1", "jobs"], &Value::Object(request)).await?)
+    } else {
+        let upload: Upload = read(&send(client, &args.file).await?)?;
+        request.insert("input".into(), json!({"upload": upload.id}));
+        (upload.name, client.post(&["v1", "jobs"], Some(&Value::Object(request))).await?)
+    };
     let job: Job = read(&answer)?;
     if !args.wait && args.out.is_none() {
         print(&if client.json { format!("{answer}\n") } else { format!("{}\n", job.id) });
         return Ok(Exit::Done);
     }
     let bars = MultiProgress::new();
-    let bar = bars::conversion(&bars, &upload.name, true);
+    let bar = bars::conversion(&bars, &name, true);
     let answer = jobs::ended(client, &job.id.to_string(), |job| bars::show(&bar, &job.progress)).await?;
     bar.finish_and_clear();
     let job: Job = read(&answer)?;
@@ -98,11 +108,8 @@ fn request(args: &Args) -> Result<Map<String, Value>, Trouble> {
 }
 
 /// Streams the file, so that its size does not matter here.
-async fn send(client: &Client, file: &Path) -> Result<Value, Trouble> {
+pub async fn send(client: &Client, file: &Path) -> Result<Value, Trouble> {
     let shown = file.to_string_lossy();
-    if shown.starts_with("http://") || shown.starts_with("https://") {
-        return Err(Trouble::usage(format!("{shown}: addresses cannot be submitted yet; download the file and submit that")));
-    }
     if file.as_os_str() == "-" {
         return client.upload("stdin", reqwest::Body::wrap_stream(ReaderStream::new(tokio::io::stdin()))).await;
     }

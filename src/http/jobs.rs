@@ -2,12 +2,14 @@
 
 use super::extract::{Bytes, Path, Query, job_id, parse};
 use super::problem::Problem;
+use super::wait::{Wait, Waiting};
 use super::{Shared, outputs, uploads};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
 use crate::intake::{InputRef, Request as Submission, store};
-use crate::job::{CancelMode, Job, JobId, LogLine, State as JobState};
+use crate::job::{CancelMode, Job, JobId, LogLine, PipelineId, State as JobState};
 use crate::limits::Span;
+use crate::pipeline;
 use crate::store::{Filter, Inserted, Notice};
 use axum::Json;
 use axum::extract::{Request, State};
@@ -15,21 +17,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
-use tokio::sync::broadcast::{self, error::RecvError};
+use std::fmt::Display;
+use std::str::FromStr;
 use utoipa::{IntoParams, ToSchema};
 
-/// How long a one-call conversion waits by default, and the longest any wait lasts.
+/// How long a one-call conversion waits by default.
 const CONVERT_WAIT: Span = Span::from_secs(30);
-const WAIT_MAX: Span = Span::from_secs(120);
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Wait {
-    /// Answer when the job has ended, or after this time at the latest; at most 2 minutes.
-    wait: Option<Span>,
-}
 
 /// A job, with the file in the same request.
 #[derive(ToSchema)]
@@ -71,7 +64,7 @@ pub async fn submit(State(service): State<Shared>, Query(wait): Query<Wait>, hea
     let key = idempotency_key(&headers)?;
     let inserted = service.intake.submit(submission, key, service.clock.now()).await?;
     let status = if matches!(inserted, Inserted::New(_)) { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let job = ended(&service, inserted.job().id, wait.wait).await?;
+    let job = ended(&service, inserted.job().id, &wait).await?;
     Ok((status, Json(job)).into_response())
 }
 
@@ -115,7 +108,7 @@ pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversi
     };
     let submission = Submission { preset: query.preset, options, ..Submission::new(InputRef::Upload(upload.id), to) };
     let id = service.intake.submit(submission, None, service.clock.now()).await?.job().id;
-    let job = ended(&service, id, Some(query.wait.unwrap_or(CONVERT_WAIT))).await?;
+    let job = ended(&service, id, &Wait { wait: query.wait.or(Some(CONVERT_WAIT)) }).await?;
     match (job.state, job.outputs.first()) {
         (JobState::Succeeded, Some(output)) => {
             let record = service.intake.store.get(id).await.map_err(store)?;
@@ -129,7 +122,7 @@ pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversi
 /// One job; `wait` answers when it has ended.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path), Wait), responses((status = 200, body = Job), Problem))]
 pub async fn read(State(service): State<Shared>, Path(id): Path<String>, Query(wait): Query<Wait>) -> Result<Json<Job>, Problem> {
-    ended(&service, job_id(&id)?, wait.wait).await.map(Json)
+    ended(&service, job_id(&id)?, &wait).await.map(Json)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -140,6 +133,10 @@ pub struct Search {
     queue: Option<String>,
     /// The input's format.
     format: Option<Format>,
+    /// Its jobs only.
+    pipeline: Option<PipelineId>,
+    /// Of the pipeline.
+    step: Option<String>,
     /// Words that names, the id, the error code or a value in `metadata` begin with.
     text: Option<String>,
     #[param(value_type = Option<String>, format = DateTime)]
@@ -149,28 +146,41 @@ pub struct Search {
     /// The `cursor` of the page before.
     cursor: Option<String>,
     /// 1 to 500, 50 by default.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
+}
+
+fn wrong(field: &str, given: impl Display, allowed: &str) -> Refusal {
+    Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` must be {allowed}.")).field(field).given(given).allowed([allowed])
+}
+
+/// Where a page begins.
+pub fn cursor<Id: FromStr>(text: Option<&str>) -> Result<Option<Id>, Problem> {
+    let read = |text: &str| text.parse().map_err(|_| wrong("cursor", text, "the cursor of the page before").into());
+    text.map(read).transpose()
+}
+
+/// Rows of a page.
+pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    match asked.unwrap_or(50) {
+        limit @ 1..=500 => Ok(limit),
+        limit => Err(wrong("limit", limit, "1 to 500").into()),
+    }
 }
 
 /// Searches jobs, newest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(Search), responses((status = 200, body = JobPage), Problem))]
 pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<JobPage>, Problem> {
-    let wrong = |field: &str, given: String, allowed: &str| {
-        Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` must be {allowed}.")).field(field).given(given).allowed([allowed])
-    };
-    let cursor = |text: &str| text.parse().map_err(|_| wrong("cursor", text.into(), "the cursor of the page before"));
-    let before = search.cursor.as_deref().map(cursor).transpose()?;
-    let limit = search.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        return Err(wrong("limit", limit.to_string(), "1 to 500").into());
-    }
+    let (before, limit) = (cursor(search.cursor.as_deref())?, limit(search.limit)?);
     if let Some(name) = search.queue.as_ref().filter(|name| service.intake.queues.get(name).is_none()) {
-        return Err(wrong("queue", name.clone(), "the name of a queue").allowed(service.intake.queues.names()).into());
+        return Err(wrong("queue", name, "the name of a queue").allowed(service.intake.queues.names()).into());
     }
     let filter = Filter {
         state: search.state,
         queue: search.queue,
         format: search.format,
+        pipeline: search.pipeline,
+        step: search.step,
         text: search.text,
         since: search.since,
         until: search.until,
@@ -188,11 +198,14 @@ pub struct Cancel {
     mode: CancelMode,
 }
 
+pub fn mode(body: &[u8]) -> Result<CancelMode, Problem> {
+    Ok(if body.is_empty() { CancelMode::Soft } else { parse::<Cancel>(body)?.mode })
+}
+
 /// Cancels a job: a queued one at once, a running one softly (as without a body) or by force.
 #[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "jobs", params(("id" = JobId, Path)), request_body = Option<Cancel>, responses((status = 200, body = Job), Problem))]
 pub async fn cancel(State(service): State<Shared>, Path(id): Path<String>, Bytes(body): Bytes) -> Result<Json<Job>, Problem> {
-    let mode = if body.is_empty() { CancelMode::Soft } else { parse::<Cancel>(&body)?.mode };
-    Ok(Json(service.intake.store.cancel(job_id(&id)?, mode, service.clock.now()).await.map_err(store)?))
+    Ok(Json(service.intake.store.cancel(job_id(&id)?, mode(&body)?, service.clock.now()).await.map_err(store)?))
 }
 
 /// Queues a failed, cancelled or partly failed job again; outputs that are done are kept.
@@ -204,7 +217,14 @@ pub async fn retry(State(service): State<Shared>, Path(id): Path<String>) -> Res
 /// Removes an ended job and its outputs.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), Problem))]
 pub async fn remove(State(service): State<Shared>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    for key in service.intake.store.remove(job_id(&id)?).await.map_err(store)? {
+    let id = job_id(&id)?;
+    let pipeline = service.intake.store.get(id).await.map_err(store)?.job.pipeline;
+    if let Some(pipeline) = pipeline
+        && pipeline::needs(&service.intake, pipeline).await?
+    {
+        return Err(Refusal::new(RefusalKind::Conflict, "The job's pipeline has not ended and may read its outputs.").given(pipeline).into());
+    }
+    for key in service.intake.store.remove(id).await.map_err(store)? {
         if let Err(error) = service.intake.blobs.delete(&key).await {
             tracing::warn!(%error, key, "an output stays for the cleanup queue");
         }
@@ -227,31 +247,12 @@ pub async fn log(State(service): State<Shared>, Path(id): Path<String>, Query(wi
 }
 
 /// The job once it has ended, or as it is when the wait is over.
-async fn ended(service: &Shared, id: JobId, wait: Option<Span>) -> Result<Job, Problem> {
-    let mut notices = service.intake.store.notices();
-    let deadline = tokio::time::Instant::now() + wait.unwrap_or(Span(0)).min(WAIT_MAX).duration();
+async fn ended(service: &Shared, id: JobId, wait: &Wait) -> Result<Job, Problem> {
+    let mut waiting = Waiting::begin(service, wait);
     loop {
         let job = service.intake.store.get(id).await.map_err(store)?.job;
-        if job.state.is_terminal() || tokio::time::Instant::now() >= deadline {
+        if job.state.is_terminal() || !waiting.news(service, |notice| *notice == Notice::Job(id)).await {
             return Ok(job);
-        }
-        let next_look = deadline.min(tokio::time::Instant::now() + Duration::from_secs(1));
-        tokio::select! {
-            // A lost notice costs one look.
-            _ = tokio::time::timeout_at(next_look, relevant(&mut notices, id)) => {}
-            () = service.drain.cancelled() => return Ok(job),
-        }
-    }
-}
-
-/// Returns when there is news of this job, or when news may have been missed.
-async fn relevant(notices: &mut broadcast::Receiver<Notice>, id: JobId) {
-    loop {
-        match notices.recv().await {
-            Ok(Notice::Job(job)) if job == id => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
         }
     }
 }

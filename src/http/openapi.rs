@@ -1,7 +1,10 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, stats, uploads, workers};
+use super::{
+    events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, stats, tus, uploads,
+    workers,
+};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -19,7 +22,8 @@ use utoipa::{Modify, OpenApi};
     paths(
         jobs::submit, jobs::list, jobs::read, jobs::remove, jobs::cancel, jobs::retry, jobs::log, jobs::convert, outputs::download,
         links::make,
-        uploads::receive, events::all, events::of_job,
+        pipelines::submit, pipelines::list, pipelines::read, pipelines::cancel,
+        uploads::receive, tus::options, tus::create, tus::standing, tus::piece, tus::terminate, events::all, events::of_job,
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
@@ -29,6 +33,7 @@ use utoipa::{Modify, OpenApi};
     components(schemas(problem::ProblemDocument, events::JobProgress)),
     tags(
         (name = "jobs", description = "Submit, follow, cancel, retry, download"),
+        (name = "pipelines", description = "Jobs with edges"),
         (name = "uploads", description = "Bytes on their way in"),
         (name = "events", description = "What happens, as server-sent events"),
         (name = "queues", description = "Slots, limits and depths, live"),
@@ -60,8 +65,15 @@ impl Modify for Names {
     fn modify(&self, document: &mut Document) {
         let mut taken = BTreeSet::new();
         for item in document.paths.paths.values_mut() {
-            let methods =
-                [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("patch", &mut item.patch), ("delete", &mut item.delete)];
+            let methods = [
+                ("get", &mut item.get),
+                ("head", &mut item.head),
+                ("options", &mut item.options),
+                ("post", &mut item.post),
+                ("put", &mut item.put),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
             for (method, operation) in methods.into_iter().filter_map(|(method, o)| Some((method, o.as_mut()?))) {
                 let tag = operation.tags.iter().flatten().next().cloned().unwrap_or_default();
                 let name = format!("{tag}_{}", operation.operation_id.take().unwrap_or_default());

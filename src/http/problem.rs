@@ -56,9 +56,16 @@ impl From<BytesRejection> for Problem {
 
 fn status(kind: RefusalKind) -> StatusCode {
     match kind {
-        RefusalKind::InvalidRequest | RefusalKind::InvalidOption | RefusalKind::UnsupportedConversion | RefusalKind::IdempotencyMismatch => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        RefusalKind::InvalidRequest
+        | RefusalKind::InvalidOption
+        | RefusalKind::UnsupportedConversion
+        | RefusalKind::IdempotencyMismatch
+        | RefusalKind::InputUnavailable => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusalKind::Locked => StatusCode::LOCKED,
+        RefusalKind::UnsupportedVersion => StatusCode::PRECONDITION_FAILED,
+        RefusalKind::UnsupportedChecksum => StatusCode::BAD_REQUEST,
+        // What tus calls `Checksum Mismatch`.
+        RefusalKind::ChecksumMismatch => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
         RefusalKind::UnsupportedFormat => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         RefusalKind::NotFound => StatusCode::NOT_FOUND,
         RefusalKind::Conflict => StatusCode::CONFLICT,

@@ -14,6 +14,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use std::time::Duration;
+use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 use utoipa::{IntoParams, ToSchema};
 
@@ -66,8 +67,13 @@ pub fn is_multipart(request: &Request) -> bool {
     kind.starts_with("multipart/form-data")
 }
 
+/// A body to read from, given up when nothing comes.
+pub fn bytes_of(body: Body) -> impl AsyncRead + Send + Unpin {
+    patient(body.into_data_stream().map_err(std::io::Error::other))
+}
+
 pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
-    let mut bytes = patient(body.into_data_stream().map_err(std::io::Error::other));
+    let mut bytes = bytes_of(body);
     let received = service.intake.receive(name, &mut bytes, service.clock.now()).await;
     if received.is_err() {
         // A client that still sends reads no answer: it is listened to for a while. How that ends does not matter.
@@ -76,7 +82,7 @@ pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Pro
     Ok(received?)
 }
 
-/// A body to read from, given up when nothing comes.
+/// A stream to read from, given up when nothing comes.
 fn patient<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> StreamReader<BoxStream<'s, std::io::Result<Bytes>>, Bytes> {
     let late = |_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "nothing came for a minute"));
     StreamReader::new(tokio_stream::StreamExt::timeout(body, SILENCE).map(move |chunk| chunk.unwrap_or_else(late)).boxed())

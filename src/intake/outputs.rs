@@ -36,6 +36,24 @@ pub fn plan(queues: &Queues, request: &Request, input: &Input, claimed: Option<F
     Ok(outputs)
 }
 
+/// What can be told of the results before there is an input: that they are named, and by names that are known.
+pub fn check_names(queues: &Queues, request: &Request) -> Result<(), Refusal> {
+    let single = [(String::new(), request.to, &request.preset)];
+    let many = request.outputs.iter().enumerate().map(|(n, output)| (format!("outputs[{n}]."), output.to, &output.preset));
+    let wanted: Vec<_> = if request.outputs.is_empty() { single.to_vec() } else { many.collect() };
+    for (at, to, preset) in wanted {
+        match preset {
+            Some(name) if queues.preset(name).is_none() => return Err(unknown_preset(queues, name, &at)),
+            None if to.is_none() => {
+                let text = "Say what the file should become: `to` or `preset`.";
+                return Err(Refusal::new(RefusalKind::InvalidRequest, text).field(format!("{at}to")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn plan_one(queues: &Queues, wanted: &OutputRequest, input: &Input, at: &str) -> Result<Output, Refusal> {
     let preset = match &wanted.preset {
         Some(name) => Some(queues.preset(name).map(|(_, preset)| preset).ok_or_else(|| unknown_preset(queues, name, at))?),

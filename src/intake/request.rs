@@ -1,5 +1,6 @@
 //! A job, as submitted.
 
+use super::InputRef;
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
 use crate::job::{JobId, OnPartial, Webhook};
@@ -8,52 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
 use utoipa::ToSchema;
-
-/// Where the bytes come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "one of {\"upload\": id}, {\"job\": id, \"output\": name}, {\"path\": file below an input root}")]
-pub enum InputRef {
-    #[schema(value_type = Object, example = json!({"upload": "0198c0ffee"}))]
-    #[serde(with = "upload")]
-    Upload(String),
-    /// An output of another job; the first one when `output` is not given.
-    Job {
-        job: JobId,
-        #[serde(default)]
-        output: Option<String>,
-    },
-    #[schema(value_type = Object, example = json!({"path": "/srv/uploads/clip.mov"}))]
-    #[serde(with = "path")]
-    Path(PathBuf),
-}
-
-macro_rules! keyed {
-    ($module:ident, $type:ty, $borrowed:ty) => {
-        /// `{"key": value}`, told apart by its key.
-        mod $module {
-            use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-            #[derive(Serialize, Deserialize)]
-            #[serde(deny_unknown_fields)]
-            struct Keyed {
-                $module: $type,
-            }
-
-            pub fn serialize<S: Serializer>(value: &$borrowed, s: S) -> Result<S::Ok, S::Error> {
-                Keyed { $module: value.to_owned() }.serialize(s)
-            }
-
-            pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<$type, D::Error> {
-                Keyed::deserialize(d).map(|keyed| keyed.$module)
-            }
-        }
-    };
-}
-
-keyed!(upload, String, str);
-keyed!(path, std::path::PathBuf, std::path::Path);
 
 /// One of several results.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

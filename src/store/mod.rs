@@ -11,7 +11,7 @@
 
 use crate::failure::Failure;
 use crate::format::Format;
-use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Media, Output, Record, State, Upload};
+use crate::job::{CancelMode, Event, Job, JobId, Lease, LogLine, Media, Output, PipelineId, Record, State, Upload};
 use crate::limits::{Rate, Span};
 use crate::progress::Progress;
 use jiff::Timestamp;
@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 
 mod document;
 mod history;
+mod pipelines;
 pub mod redis;
 pub mod sqlite;
 pub mod transition;
@@ -29,6 +30,7 @@ mod tuning;
 mod workers;
 
 pub use history::{History, Measure, Step, Stretch, Sums};
+pub use pipelines::{PipelineRow, Pipelines, StepCounts};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
 
@@ -147,6 +149,9 @@ pub struct Filter {
     pub state: Option<State>,
     pub queue: Option<String>,
     pub format: Option<Format>,
+    pub pipeline: Option<PipelineId>,
+    /// Of the pipeline.
+    pub step: Option<String>,
     /// Words that the input's name, the id, the error code or a tag in the metadata begins with.
     pub text: Option<String>,
     pub since: Option<Timestamp>,
@@ -209,6 +214,7 @@ pub struct Purged {
     pub outputs: usize,
     pub records: usize,
     pub uploads: usize,
+    pub pipelines: usize,
     /// The limit was reached; there may be more.
     pub more: bool,
 }
@@ -225,6 +231,8 @@ pub enum Notice {
     Job(JobId),
     /// A running job was asked to stop.
     Cancel(JobId),
+    /// A pipeline, or the end of one of its jobs.
+    Pipeline(PipelineId),
     /// A queue's settings.
     Tuning(String),
     /// A worker was given an order.
@@ -232,9 +240,9 @@ pub enum Notice {
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + History + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + History + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

@@ -25,6 +25,7 @@ mod jobs;
 mod leases;
 mod link;
 mod notices;
+mod pipelines;
 mod purge;
 mod rounds;
 mod scripts;

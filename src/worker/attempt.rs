@@ -84,11 +84,11 @@ async fn work(line: &Line, record: Record) -> Next {
     let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
         Some(_) => convert(engine, &attempt, &limits, &record, &mut rest).await,
-        None => {
-            cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &job.converter, engine.clock.now()).await.map(|summary| {
+        None => cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &engine.pieces, &job.converter, engine.clock.now())
+            .await
+            .map(|summary| {
                 attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
-            })
-        }
+            }),
     };
     let verdict = match (attempt.cause(), worked) {
         // The work was done before the order to stop took effect.
@@ -104,7 +104,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     // From another machine this takes its time.
     let input = tokio::select! {
-        input = fetch(&*engine.blobs, record.source.as_ref()).instrument(tracing::info_span!("fetch")) => input?,
+        input = fetch(&*engine.blobs, record.source.as_ref(), staging.path()).instrument(tracing::info_span!("fetch")) => input?,
         () = attempt.stop.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
         () = attempt.kill.cancelled() => return Err(Failure::new(Code::Cancelled, "Stopped before the input was there.")),
     };

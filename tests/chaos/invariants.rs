@@ -18,6 +18,7 @@ use millrace::store::redis::RedisStore;
 use millrace::store::transition::RECOVERIES_MAX;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ impl Witness {
     }
 
     async fn cleanup(&self, job: &str, later: SignedDuration) {
-        cleanup::run(&self.store, &self.blobs, &self.staging, &self.queues, job, Timestamp::now() + later).await.unwrap();
+        cleanup::run(&self.store, &self.blobs, &self.staging, &self.queues, Path::new("none"), job, Timestamp::now() + later).await.unwrap();
     }
 }
 

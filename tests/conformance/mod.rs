@@ -4,6 +4,7 @@ mod blobs;
 mod dependencies;
 mod history;
 mod order;
+mod pipelines;
 mod rates;
 mod redis;
 mod schedules;

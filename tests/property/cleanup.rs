@@ -78,7 +78,7 @@ impl House {
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let queues = Arc::new(Queues::load(&[]).unwrap());
-        let intake = Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![] };
+        let intake = Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![], outbound: None };
         House { intake, store, blobs, now: Timestamp::now(), jobs: vec![], running: HashMap::new(), folder }
     }
 
@@ -168,7 +168,7 @@ impl House {
 
     async fn purge(&self, job: &str) {
         let Intake { staging, queues, .. } = &self.intake;
-        cleanup::run(&self.store, &self.blobs, staging, queues, job, self.now).await.unwrap();
+        cleanup::run(&self.store, &self.blobs, staging, queues, &self.folder.path().join("tus"), job, self.now).await.unwrap();
     }
 
     /// What live jobs need is there.

@@ -100,7 +100,7 @@ async fn failures_have_their_exit_codes() {
         (vec!["submit", &photo, "--to", "docx"], 2, vec!["unsupported_conversion", "Possible: "]),
         (vec!["submit", &photo, "--to", "webp", "-o", "quality=101"], 2, vec!["options.quality", "1 to 100"]),
         (vec!["submit", &photo, "--to", "webp", "--queue", "mill"], 2, vec!["There is no queue `mill`", "video"]),
-        (vec!["submit", "https://example.org/a.png", "--to", "webp"], 2, vec!["not", "yet", "download"]),
+        (vec!["submit", "http://127.0.0.1:1/a.png", "--to", "webp"], 2, vec!["127.0.0.1 is this machine"]),
         (vec!["submit", "no such file", "--to", "webp"], 2, vec!["no such file: "]),
         (vec!["jobs", "show", "nobody"], 2, vec!["There is no such job"]),
         (vec!["queues", "set", "image", "concurrency=9999"], 2, vec!["0 to 1024"]),
@@ -139,6 +139,31 @@ async fn running_jobs_are_cancelled_and_retried() {
     }
     let slow = client.server.submit("x.attack", "obedient", json!({"to": "noop", "soft_time_limit": "500ms", "max_attempts": 1})).await;
     assert_eq!(client.run(&["jobs", "watch", &slow]).await.exit, 4);
+    client.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_is_run_from_a_file_followed_and_cancelled() {
+    let client = Client::start(Config::default()).await;
+    std::fs::copy(good("archive/zip"), client.path("texts.zip")).unwrap();
+    std::fs::write(client.path("slow.attack"), "obedient").unwrap();
+    let steps = json!({"unpack": {"input": {"file": "texts.zip"}, "to": "files"}, "pack": {"input": {"step": "unpack"}, "to": "tar"}});
+    std::fs::write(client.path("p.json"), json!({"steps": steps}).to_string()).unwrap();
+    let followed = client.ok(&["pipelines", "run", &client.path("p.json"), "--wait"]).await;
+    assert!(followed.lines().last().unwrap().contains("succeeded 100% of 2 jobs, 0 failed"), "{followed}");
+    let slow = json!({"steps": {"slow": {"input": {"file": "slow.attack"}, "to": "noop"}, "pack": {"input": {"step": "slow"}, "to": "zip"}}});
+    std::fs::write(client.path("slow.json"), slow.to_string()).unwrap();
+    let id = client.ok(&["pipelines", "run", &client.path("slow.json")]).await.trim().to_owned();
+    client.server.until(&format!("/v1/pipelines/{id}"), |pipeline| pipeline["stats"]["running"] == 1).await;
+    let shown = client.ok(&["pipelines", "show", &id]).await;
+    assert!(shown.contains("waiting") && shown.contains("AFTER"), "{shown}");
+    let watching = async { client.run(&["pipelines", "watch", &id]).await };
+    let (watched, cancelled) = tokio::join!(watching, async { client.ok(&["pipelines", "cancel", &id]).await });
+    assert!(watched.exit == 3 && cancelled.contains(&id), "{} {cancelled}", watched.complaint);
+    let table = client.ok(&["pipelines", "list"]).await;
+    assert!(table.lines().count() == 3 && table.contains("cancelled") && table.contains("pack unpack"), "{table}");
+    assert_eq!(client.json(&["jobs", "list", "--pipeline", &id]).await["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(client.run(&["pipelines", "run", &client.path("none.json")]).await.exit, 2);
     client.server.stop();
 }
 

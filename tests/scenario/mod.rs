@@ -5,7 +5,7 @@ mod cli;
 mod convert;
 mod disk;
 mod hostile;
-mod http;
+pub mod http;
 mod kill;
 mod power;
 mod s3;

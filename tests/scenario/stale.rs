@@ -16,6 +16,7 @@ use millrace::store::redis::RedisStore;
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{Cursor, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -94,7 +95,7 @@ impl Site {
     async fn purge(&self) {
         let staging = Staging::open(&self.folder.path().join("staging")).unwrap();
         let later = Timestamp::now() + SignedDuration::from_hours(2);
-        cleanup::run(&self.store, &self.blobs, &staging, &Queues::load(&[]).unwrap(), PURGE_STAGING, later).await.unwrap();
+        cleanup::run(&self.store, &self.blobs, &staging, &Queues::load(&[]).unwrap(), Path::new("none"), PURGE_STAGING, later).await.unwrap();
     }
 }
 

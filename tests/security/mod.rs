@@ -3,3 +3,5 @@
 #[cfg(feature = "testing")]
 mod jail;
 mod secrets;
+mod ssrf;
+mod tus;

@@ -2,6 +2,7 @@
 
 pub mod av;
 pub mod browser;
+pub mod clients;
 pub mod command;
 pub mod cutter;
 pub mod direct;
@@ -14,4 +15,6 @@ pub mod redis;
 pub mod s3;
 pub mod server;
 pub mod service;
+#[allow(dead_code)] // Tests of webhooks ask more of it.
+pub mod sink;
 pub mod worker;

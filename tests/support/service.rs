@@ -56,8 +56,14 @@ impl Service {
         let store = open(folder.path());
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
-        let intake =
-            Arc::new(Intake { store: store.clone(), blobs: blobs.clone(), staging: staging.clone(), queues: queues.clone(), input_roots: vec![] });
+        let intake = Arc::new(Intake {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            staging: staging.clone(),
+            queues: queues.clone(),
+            input_roots: vec![],
+            outbound: None,
+        });
         let executed = || ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]);
         let zygotes = move || Arc::new(Zygotes::new(executed(), Wear::default()).unwrap()) as Arc<dyn Launcher>;
         let launcher = Renewable::new(zygotes(), move || Ok(zygotes()));
@@ -67,6 +73,7 @@ impl Service {
             launcher,
             staging,
             queues,
+            pieces: folder.path().join("tus"),
             clock,
             name: "test".into(),
             sandbox_level: 3,

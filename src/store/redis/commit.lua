@@ -45,7 +45,7 @@ local function commit(text, id, at)
   job.st, job.rest = ARGV[at + 2], ARGV[at + 4]
   local waited = job.wa
   -- A running job is in one index, by its id: there is nothing else of the old one to know.
-  local old = st == '1' and {st = st, q = job.q} or read(text)
+  local old = st == '1' and {st = st, q = job.q, pi = job.pi} or read(text)
   if st ~= '0' and waited ~= '' then
     for other in string.gmatch(waited, '%S+') do
       if call('EXISTS', P .. ':job:' .. other) == 0 then return 'unknown ' .. other end

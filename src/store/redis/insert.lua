@@ -1,23 +1,31 @@
 #!lua
--- Inserts queued jobs, all or none; for a schedule that fires, only if nobody else has fired it.
+-- Inserts queued jobs, all or none; for a schedule that fires or a pipeline that goes on only if nobody else was faster.
 -- ARGV  1 now
---       2-5 schedule ('' for none), the fire it expects, the next one, the schedule as JSON
+--       2 'schedule', 'pipeline' or '' for neither, 3 its name
+--       4-6 of a schedule: the fire it expects, the next one, its JSON; of a pipeline: the version it expects (0: none is there),
+--       how :pipeline:<id> begins from now on, its document
 --       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
 --       digest of the request
--- Returns 'missing' (no such schedule), 'fired' (by somebody else), 'mismatch' (the key came with another request),
+-- Returns 'missing' (no such schedule), 'late' (somebody else was faster), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local WIDTH, FIRST, KEPT_S = 7, 5, 86400
-local now, schedule = ARGV[1], ARGV[2]
+local WIDTH, FIRST, KEPT_S = 7, 6, 86400
+local now, kind, name = ARGV[1], ARGV[2], ARGV[3]
+local STATES = {['1'] = 'running', ['2'] = 'succeeded', ['3'] = 'failed', ['4'] = 'cancelled'}
 local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
 local total = (#ARGV - FIRST) / WIDTH
 local function exists(id) return call('EXISTS', P .. ':job:' .. id) == 1 end
 
-if schedule ~= '' then
-  local due = call('HGET', P .. ':due', schedule)
+local pipeline, is_repeated
+if kind == 'schedule' then
+  local due = call('HGET', P .. ':due', name)
   if not due then return 'missing' end
-  if due ~= ARGV[3] and not (total > 0 and exists(ARGV[FIRST + 1])) then return 'fired' end
+  if due ~= ARGV[4] and not (total > 0 and exists(ARGV[FIRST + 1])) then return 'late' end
+elseif kind == 'pipeline' then
+  pipeline = string.match(call('GET', P .. ':pipeline:' .. name) or '', '^[^\n]*')
+  is_repeated = pipeline == ARGV[5]
+  if not is_repeated and (string.match(pipeline, '^%d+') or '0') ~= ARGV[4] then return 'late' end
 end
 for n = 1, total do
   local at = FIRST + (n - 1) * WIDTH
@@ -46,9 +54,20 @@ for n = 1, total do
     new[id] = true
   end
 end
-if schedule ~= '' then
-  call('HSET', P .. ':due', schedule, ARGV[4])
-  call('HSET', P .. ':schedules', schedule, ARGV[5])
+if kind == 'schedule' then
+  call('HSET', P .. ':due', name, ARGV[5])
+  call('HSET', P .. ':schedules', name, ARGV[6])
+elseif kind == 'pipeline' and not is_repeated then
+  local before = string.match(pipeline, '^%d+ %S+ (%d)')
+  local st, ended = string.match(ARGV[5], '^%d+ %S+ (%d) %d+ (%S+)$')
+  call('SET', P .. ':pipeline:' .. name, ARGV[5] .. '\n' .. ARGV[6])
+  if before ~= st then
+    if before then call('ZREM', P .. ':pipelines:' .. before, name) end
+    for _, key in ipairs({':pipelines', ':pipelines:' .. st}) do call('ZADD', P .. key, 0, name) end
+    if ended ~= '-' then call('ZADD', P .. ':pipelines-ended', ended, name) end
+    event(now, 'pipeline', '', '', '{"pipeline":"' .. name .. '","state":"' .. STATES[st] .. '"}')
+  end
+  notice('pipeline ' .. name)
 end
 for key, value in pairs(keys) do call('SET', P .. ':idem:' .. key, value, 'EX', KEPT_S) end
 -- In queues of which nothing is left that came due earlier, a job that is due gets its turn at once.
@@ -71,6 +90,7 @@ for n = 1, total do
     write(':body:' .. id, body)
     place(id, job, nil, has_turn(job))
     hold(id, job)
+    if job.pi ~= '' then add(':jobs-of:' .. string.match(job.pi, '^%S+'), 0, id) end
     index(id, body)
     event(now, 'queued', id, job.q, ARGV[at + 5])
   end

@@ -11,19 +11,20 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use tokio::sync::broadcast;
 
-/// What a schedule's fire must find, and leave.
-pub struct Fire {
+/// What an insert must find, and leaves: the schedule that fires, or the pipeline that goes on.
+pub struct Guard {
+    pub kind: &'static str,
     pub name: String,
-    pub expected: Timestamp,
-    pub next: Timestamp,
-    pub schedule: String,
+    pub expected: String,
+    pub next: String,
+    pub document: String,
 }
 
 /// What an insert came to.
 pub enum Insertion {
     Done(Vec<Inserted>),
-    /// Somebody else has fired the schedule.
-    Fired,
+    /// Somebody else was faster.
+    Late,
 }
 
 /// An entry of the stream of events: `<number>-0`, and its fields.
@@ -32,9 +33,9 @@ type Entry = (String, Vec<(String, String)>);
 #[async_trait::async_trait]
 impl Jobs for RedisStore {
     async fn insert(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Inserted>> {
-        match self.insert_for(None, jobs, now).await? {
+        match self.insert_if(None, jobs, now).await? {
             Insertion::Done(inserted) => Ok(inserted),
-            Insertion::Fired => Err(StoreError::Unavailable("no schedule was asked for".into())),
+            Insertion::Late => Err(StoreError::Unavailable("nothing was to be compared".into())),
         }
     }
 
@@ -130,16 +131,16 @@ impl RedisStore {
         Ok(self.read(id).await?.record.job)
     }
 
-    pub async fn insert_for(&self, fire: Option<Fire>, mut jobs: Vec<NewJob>, now: Timestamp) -> Result<Insertion> {
+    pub async fn insert_if(&self, guard: Option<Guard>, mut jobs: Vec<NewJob>, now: Timestamp) -> Result<Insertion> {
         for job in jobs.iter_mut().map(|new| &mut new.record.job) {
             let mut seen = BTreeSet::new();
             job.waiting_on = job.after.iter().copied().filter(|id| seen.insert(*id)).collect();
         }
         let mut call = INSERT.call(self.link().prefix());
         call.arg(milliseconds(now));
-        match &fire {
-            Some(fire) => call.arg(&fire.name).arg(milliseconds(fire.expected)).arg(milliseconds(fire.next)).arg(&fire.schedule),
-            None => call.arg("").arg("").arg("").arg(""),
+        match &guard {
+            Some(guard) => call.arg(guard.kind).arg(&guard.name).arg(&guard.expected).arg(&guard.next).arg(&guard.document),
+            None => call.arg(&["", "", "", "", ""]),
         };
         for new in &jobs {
             add_job(&mut call, new)?;
@@ -147,7 +148,7 @@ impl RedisStore {
         let answer = self.link().ask_one(&call).await?;
         if let Value::BulkString(text) = &answer {
             return match &text[..] {
-                b"fired" => Ok(Insertion::Fired),
+                b"late" => Ok(Insertion::Late),
                 b"missing" => Err(StoreError::NotFound("schedule")),
                 b"mismatch" => Err(StoreError::IdempotencyMismatch),
                 _ => Err(unknown_dependency(&String::from_utf8_lossy(text))),

@@ -51,8 +51,8 @@ if #heads == 0 then
   close()
   return answer
 end
--- What it takes of a queued job's text: version, attempt, events, and the rest, with its format and expires_at.
-local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n.*)$'
+-- What it takes of a queued job's text: version, attempt, events, and the rest, with its format, expires_at and pipeline.
+local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n([^\n]*)\n.*)$'
 local ids = {}
 for head = 1, #heads, 2 do ids[#ids + 1] = heads[head] end
 local texts, bodies = for_all('MGET', ':job:', ids), for_all('MGET', ':body:', ids)
@@ -60,10 +60,10 @@ for i, id in ipairs(ids) do
   local score = tonumber(heads[2 * i])
   local line = line_of(queue, 9 - math.floor(score / 1e13))
   if score % 1e13 > line.leased then line.leased, line.is_leased = score % 1e13, true end
-  local version, attempt, ev, rest, format, expires_at = string.match(texts[i], QUEUED)
+  local version, attempt, ev, rest, format, expires_at, pipeline = string.match(texts[i], QUEUED)
   version, attempt = string.format('%d', version + 1), string.format('%d', attempt + 1)
-  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, wa = '', has_turn = true})
-  place(id, {st = '1', q = queue}, ARGV[4])
+  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, pi = pipeline, wa = '', has_turn = true})
+  place(id, {st = '1', q = queue, pi = pipeline}, ARGV[4])
   save(id, version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', ev, rest)
   event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
   answer[#answer + 1] = {version, bodies[i], ARGV[5], tuning or '', false, {}}

@@ -1,9 +1,23 @@
 #!lua flags=no-writes
 -- One page of jobs, newest first: by created_at, then by id. Looks at the head of one index for each queue and state, and at all
--- that run.
--- ARGV  1 limit  2 below this job, or ''  3 state, or ''  4 queue, or ''  5 format, or ''  6 created at or after, or ''  7 created before, or ''
+-- that run. Of a pipeline: at its jobs, by id.
+-- ARGV  1 limit  2 below this job, or ''  3 state, or ''  4 queue, or ''  5 format, or ''  6 pipeline, or ''  7 step, or ''
+--       8 created at or after, or ''  9 created before, or ''
 -- Returns what is found of each.
-local limit, before, since, till = tonumber(ARGV[1]), ARGV[2], ARGV[6], ARGV[7]
+local limit, before, since, till = tonumber(ARGV[1]), ARGV[2], ARGV[8], ARGV[9]
+if ARGV[6] ~= '' then
+  local STEP = 500
+  local answer, from = {}, before == '' and '+' or '(' .. before
+  repeat
+    local ids = call('ZREVRANGEBYLEX', P .. ':jobs-of:' .. ARGV[6], from, '-', 'LIMIT', 0, STEP)
+    for _, id in ipairs(ids) do
+      if #answer >= limit then return answer end
+      from = '(' .. id
+      if fits(load(id), {st = ARGV[3], q = ARGV[4], fm = ARGV[5]}, ARGV[6], ARGV[7], since, till) then answer[#answer + 1] = found(id) end
+    end
+  until #ids < STEP
+  return answer
+end
 local before_at
 if before ~= '' then
   local job = load(before)

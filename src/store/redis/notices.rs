@@ -50,6 +50,7 @@ fn read(line: &str) -> Option<Notice> {
         "worker" => Some(Notice::Worker(of.to_owned())),
         "tuning" => Some(Notice::Tuning(of.to_owned())),
         "job" => of.parse().ok().map(Notice::Job),
+        "pipeline" => of.parse().ok().map(Notice::Pipeline),
         "cancel" => of.parse().ok().map(Notice::Cancel),
         _ => None,
     }

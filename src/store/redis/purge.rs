@@ -3,9 +3,9 @@
 use super::RedisStore;
 use super::change::{Change, Outcome, pipeline};
 use super::jobs::{Removal, removal};
-use super::milliseconds;
-use super::scripts::{FORGET_TURNS, PURGE_EVENTS, PURGE_UPLOADS};
-use super::stored::decode;
+use super::scripts::{FORGET_TURNS, PAST, PURGE_EVENTS, PURGE_PIPELINES, PURGE_UPLOADS};
+use super::stored::{Stored, decode};
+use super::{milliseconds, read_all};
 use crate::job::Upload;
 use crate::store::{PurgePolicy, Purged, Result, document, transition};
 use ::redis::cmd;
@@ -21,6 +21,7 @@ pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> 
     outputs(store, policy, now, &mut purged).await?;
     records(store, policy, &mut purged).await?;
     uploads(store, policy.limit, now, &mut purged).await?;
+    pipelines(store, policy, &mut purged).await?;
     store.link().ask_one(&FORGET_TURNS.call(store.link().prefix())).await?;
     events(store, now.saturating_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
     Ok(purged)
@@ -28,12 +29,8 @@ pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> 
 
 async fn outputs(store: &RedisStore, policy: &PurgePolicy, now: Timestamp, purged: &mut Purged) -> Result<()> {
     for (queue, before) in &policy.outputs_before {
-        let mut changes = store
-            .select(&format!("bytes:{queue}"), Some(*before), policy.limit)
-            .await?
-            .into_iter()
-            .map(|s| (s, Change::default()))
-            .collect::<Vec<_>>();
+        let found = past(store, "bytes", queue, *before, policy.limit).await?;
+        let mut changes: Vec<_> = found.into_iter().map(|stored| (stored, Change::default())).collect();
         let keys: Vec<Vec<String>> = changes.iter_mut().map(|(stored, _)| transition::forget_outputs(&mut stored.record)).collect();
         for (keys, outcome) in keys.into_iter().zip(store.commit(&changes, now).await?) {
             if matches!(outcome, Outcome::Done) {
@@ -57,7 +54,7 @@ async fn unneeded(store: &RedisStore, keys: Vec<String>) -> Result<Vec<String>> 
 
 async fn records(store: &RedisStore, policy: &PurgePolicy, purged: &mut Purged) -> Result<()> {
     for (queue, before) in &policy.records_before {
-        let ended = store.select(&format!("ended:{queue}"), Some(*before), policy.limit).await?;
+        let ended = past(store, "ended", queue, *before, policy.limit).await?;
         let calls: Vec<_> = ended.iter().map(|stored| store.remove_call(stored)).collect();
         if calls.is_empty() {
             continue;
@@ -70,6 +67,21 @@ async fn records(store: &RedisStore, policy: &PurgePolicy, purged: &mut Purged) 
         }
     }
     purged.more |= purged.records >= policy.limit;
+    Ok(())
+}
+
+/// Ended jobs of a queue's index that are past their time.
+async fn past(store: &RedisStore, index: &str, queue: &str, before: Timestamp, limit: usize) -> Result<Vec<Stored>> {
+    let call = PAST.call(store.link().prefix()).arg(format!(":{index}:{queue}")).arg(milliseconds(before)).arg(limit).clone();
+    read_all(decode(store.link().ask_one(&call).await?)?)
+}
+
+/// Those of which no job is left.
+async fn pipelines(store: &RedisStore, policy: &PurgePolicy, purged: &mut Purged) -> Result<()> {
+    let Some(before) = policy.pipelines_before() else { return Ok(()) };
+    let call = PURGE_PIPELINES.call(store.link().prefix()).arg(milliseconds(before)).arg(policy.limit).clone();
+    purged.pipelines = decode(store.link().ask_one(&call).await?)?;
+    purged.more |= purged.pipelines >= policy.limit;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ local job = load(id)
 if not job then return '' end
 if job.v ~= ARGV[2] then return found(id, job) end
 lift(id, job)
+if job.pi ~= '' then take_out(':jobs-of:' .. string.match(job.pi, '^%S+'), id) end
 for _, member in ipairs(words(id, call('GET', P .. ':body:' .. id))) do take_out(':words', member) end
 call('DEL', P .. ':job:' .. id, P .. ':body:' .. id, P .. ':run:' .. id, P .. ':log:' .. id)
 -- Its events can be read back as long as events are kept.

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Jobs that every word of a search is found in, newest id first. What is rarest leads, a word or the state, the others are looked up.
 -- ARGV  1 limit  2 candidates to look at  3 below this id, or ''  4 state, or ''  5 queue, or ''  6 format, or ''
---       7 created at or after, or ''  8 created before, or ''
+--       7 pipeline, or ''  8 step, or ''  9 created at or after, or ''  10 created before, or ''
 --       then per word: '=' (whole), '*' (its beginning) or '#' (the beginning of an id), and the word
 -- Returns {id of the last candidate, or '' when there are no more; found...}.
 local WORDS_MAX, FEW = 64, 2000
@@ -22,7 +22,7 @@ local function expand(beginning)
 end
 
 local terms = {}
-for i = 9, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   local kind, word = ARGV[i], ARGV[i + 1]
   local term = {lists = {}}
   if kind == '=' then
@@ -91,20 +91,18 @@ local function has(term, id)
   return false
 end
 
-local function fits(id)
+local function is_wanted(id)
   for i = leads_state and 1 or 2, #terms do
     if not has(terms[i], id) then return false end
   end
   local job = load(id)
-  local function is(name, wanted) return wanted == '' or job[name] == wanted end
-  return job and is('st', ARGV[4]) and is('q', ARGV[5]) and is('fm', ARGV[6])
-    and (ARGV[7] == '' or tonumber(job.cr) >= tonumber(ARGV[7])) and (ARGV[8] == '' or tonumber(job.cr) < tonumber(ARGV[8]))
+  return job and fits(job, {st = ARGV[4], q = ARGV[5], fm = ARGV[6]}, ARGV[7], ARGV[8], ARGV[9], ARGV[10])
 end
 
 local answer = {''}
 for i = 1, math.min(candidates, #ids) do
   if #answer > limit then return answer end
-  if fits(ids[i]) then answer[#answer + 1] = found(ids[i]) end
+  if is_wanted(ids[i]) then answer[#answer + 1] = found(ids[i]) end
   if i == candidates then answer[1] = ids[i] end
 end
 return answer

@@ -43,10 +43,11 @@ fn is_part_of_an_id(word: &str) -> bool {
     word.len() > 8 && word.len() <= 36 && word.chars().enumerate().all(is_fitting)
 }
 
-/// State, queue, format and times, as list.lua and search.lua take them.
+/// State, queue, format, pipeline and times, as list.lua and search.lua take them.
 pub fn narrow(call: &mut Cmd, filter: &Filter) {
     call.arg(filter.state.map(|s| (s as u8).to_string()).unwrap_or_default()).arg(filter.queue.as_deref().unwrap_or_default());
     call.arg(filter.format.map(|f| f.id()).unwrap_or_default());
+    call.arg(filter.pipeline.map(|id| id.to_string()).unwrap_or_default()).arg(filter.step.as_deref().unwrap_or_default());
     call.arg(maybe_milliseconds(filter.since)).arg(maybe_milliseconds(filter.until));
 }
 

@@ -5,7 +5,7 @@
 -- :job:<id>      string  what scripts decide by, a line each. First what HEAD names: v version, op last operation, st state (0 queued,
 --                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, le and tu the lease's facts and the queue's live
 --                        settings then (since the last commit), rn 1 when :run:<id> is there, ev numbers of its events. Then what REST
---                        names: fm format, ex expires_at, q queue, pr priority, ra run_at, cr created_at, fi finished_at, by 1 while
+--                        names: fm format, ex expires_at, pi pipeline and step, q queue, pr priority, ra run_at, cr created_at, fi finished_at, by 1 while
 --                        published outputs are stored, up upload, bo borrowed blob, uk unique key, fk fairness key as JSON, wa ids of
 --                        the jobs a queued one waits for. Absent values are empty. A hash of so many fields takes ten times as long.
 -- :body:<id>     string  the words a search finds it by, a newline, the record as JSON as of the last commit
@@ -26,6 +26,9 @@
 --                        a time: each a value of five lines, when, kind, job, queue, detail
 -- :idem:<key>    string  digest, newline, job id; kept for a day
 -- :upload:<id>   string  expires_at, space, JSON    :uploads    zset by expires_at: those no live job uses
+-- :pipeline:<id> string  version, last operation, st, created_at and finished_at (or '-') parted by blanks, a newline, its document
+-- :pipelines, :pipelines:<st>  zset, all scores 0: their ids, which sort by age   :pipelines-ended  zset by finished_at
+-- :jobs-of:<id>  zset, all scores 0: a pipeline's jobs             :steps:<id>    hash  "<st> <step>" -> number of jobs
 -- :tunings, :schedules, :due  hash  by name: JSON, JSON, next fire     :paused  set of queues
 -- :workers       hash    id -> seen_at, space, JSON                :orders, :taken  hash  id -> an order; operation, space, the order it took
 --
@@ -36,11 +39,11 @@ local P, call = KEYS[1], redis.call
 -- Events live in memory: beside their age, their number is limited.
 local EVENTS_MAX, EVENTS_TOGETHER, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 20, 2000, 1000
 local HEAD = '^(%d+)\n([^\n]*)\n(%d)\n(%d+)\n([^\n]*)\n([^\n]*)\n(1?)\n([^\n]*)\n(.*)$'
-local REST = '^' .. string.rep('([^\n]*)\n', 12) .. '([^\n]*)$'
+local REST = '^' .. string.rep('([^\n]*)\n', 13) .. '([^\n]*)$'
 -- Values in one call: the stack of Lua has an end.
 local VALUES_MAX = 1000
 
-local news, heard, counted, events, lines, saved, added, removed, written = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local news, heard, counted, stepped, events, lines, saved, added, removed, written = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
 
 -- Told to every process once the script is over.
 local function notice(text)
@@ -53,6 +56,15 @@ end
 local function count(st, queue, step)
   local name = st .. ':' .. queue
   counted[name] = (counted[name] or 0) + step
+end
+
+-- A job of a pipeline is counted there too, by its step.
+local function count_step(pi, st, step)
+  local pipeline, name = string.match(pi, '^(%S+) (.*)$')
+  if not pipeline then return end
+  local counts = stepped[pipeline] or {}
+  stepped[pipeline] = counts
+  counts[st .. ' ' .. name] = (counts[st .. ' ' .. name] or 0) + step
 end
 
 -- The turns of one queue and priority: the highest that was leased, and the last given to each key, as far as they were asked for.
@@ -130,6 +142,11 @@ local function close()
   for name, step in pairs(counted) do
     if step ~= 0 then call('HINCRBY', P .. ':counts', name, step) end
   end
+  for pipeline, counts in pairs(stepped) do
+    for name, step in pairs(counts) do
+      if step ~= 0 then call('HINCRBY', P .. ':steps:' .. pipeline, name, step) end
+    end
+  end
   for name, line in pairs(lines) do
     for key, turn in pairs(line.given) do call('HSET', P .. ':turns:' .. name, key, string.format('%.0f', turn)) end
     if line.is_leased then call('HSET', P .. ':turns', name, string.format('%.0f', line.leased)) end
@@ -139,8 +156,8 @@ end
 
 -- What REST names.
 local function read_rest(rest)
-  local fm, ex, q, pr, ra, cr, fi, by, up, bo, uk, fk, wa = string.match(rest, REST)
-  return {fm = fm, ex = ex, q = q, pr = pr, ra = ra, cr = cr, fi = fi, by = by, up = up, bo = bo, uk = uk, fk = fk, wa = wa}
+  local fm, ex, pi, q, pr, ra, cr, fi, by, up, bo, uk, fk, wa = string.match(rest, REST)
+  return {fm = fm, ex = ex, pi = pi, q = q, pr = pr, ra = ra, cr = cr, fi = fi, by = by, up = up, bo = bo, uk = uk, fk = fk, wa = wa}
 end
 
 local function read(text)
@@ -166,6 +183,16 @@ local function found(id, job)
   if not job then return false end
   local run = job.rn == '1' and call('HGETALL', P .. ':run:' .. id) or {}
   return {job.v, call('GET', P .. ':body:' .. id), job.le, job.tu, job.st == '0' and job.wa, run}
+end
+
+-- Is it what a search wants? What is '' is not asked for.
+local function fits(job, wanted, pipeline, step, since, till)
+  for name, value in pairs(wanted) do
+    if value ~= '' and job[name] ~= value then return false end
+  end
+  local of, name = string.match(job.pi, '^(%S+) (.*)$')
+  return (pipeline == '' or of == pipeline) and (step == '' or name == step)
+    and (since == '' or tonumber(job.cr) >= tonumber(since)) and (till == '' or tonumber(job.cr) < tonumber(till))
 end
 
 -- Calls a command with one key of each job.
@@ -223,6 +250,7 @@ end
 -- Enters a job into every index of its state. A queued one has no turn yet, unless it `has_turn`.
 local function place(id, job, lease_until, has_turn)
   count(job.st, job.q, 1)
+  count_step(job.pi, job.st, 1)
   if job.st == '1' then return add(':leased', lease_until, id) end
   add(':jobs:' .. job.st .. ':' .. job.q, job.cr, id)
   if job.fm ~= '' then add(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, job.cr, id) end
@@ -237,12 +265,14 @@ local function place(id, job, lease_until, has_turn)
   else
     add(':ended:' .. job.q, job.fi, id)
     if job.by == '1' then add(':bytes:' .. job.q, job.fi, id) end
+    if job.pi ~= '' then notice('pipeline ' .. string.match(job.pi, '^%S+')) end
   end
 end
 
 -- Takes a job out of every index of its state.
 local function lift(id, job)
   count(job.st, job.q, -1)
+  count_step(job.pi, job.st, -1)
   if job.st == '1' then return take_out(':leased', id) end
   take_out(':jobs:' .. job.st .. ':' .. job.q, id)
   if job.fm ~= '' then take_out(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, id) end

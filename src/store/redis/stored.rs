@@ -83,6 +83,7 @@ pub fn rest(record: &Record) -> Result<String> {
     let lines = [
         job.from.map(|f| f.id()).unwrap_or_default(),
         &maybe_milliseconds(job.expires_at),
+        &job.pipeline.map(|id| format!("{id} {}", job.step.as_deref().unwrap_or_default())).unwrap_or_default(),
         &job.queue,
         &job.priority.to_string(),
         &milliseconds(job.run_at),

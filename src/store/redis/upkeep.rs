@@ -1,7 +1,7 @@
 //! The engine's own verbs.
 
 use super::change::{Change, Outcome, pipeline};
-use super::jobs::{Fire, Insertion};
+use super::jobs::{Guard, Insertion};
 use super::scripts::{DUE, ORPHANS, PUT_UPLOAD, TUNE};
 use super::stored::{Stored, decode};
 use super::{RedisStore, milliseconds, purge};
@@ -112,8 +112,9 @@ impl Upkeep for RedisStore {
         let schedule: Schedule = document::parse(&text.ok_or(StoreError::NotFound("schedule"))?)?;
         let last_fire = if jobs.is_empty() { schedule.last_fire } else { Some(now) };
         let schedule = document::text(&kept(Schedule { last_fire, next_fire: next, ..schedule }))?;
-        let fire = Fire { name: name.to_owned(), expected, next, schedule };
-        Ok(matches!(self.insert_for(Some(fire), jobs, now).await?, Insertion::Done(_)))
+        let (expected, next) = (milliseconds(expected), milliseconds(next));
+        let guard = Guard { kind: "schedule", name: name.to_owned(), expected, next, document: schedule };
+        Ok(matches!(self.insert_if(Some(guard), jobs, now).await?, Insertion::Done(_)))
     }
 
     async fn purge(&self, policy: PurgePolicy, now: Timestamp) -> Result<Purged> {

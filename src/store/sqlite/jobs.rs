@@ -173,6 +173,12 @@ fn list_query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     if let Some(format) = filter.format {
         narrow(" AND format = ?", Box::new(format.id()));
     }
+    if let Some(pipeline) = filter.pipeline {
+        narrow(" AND pipeline = ?", Box::new(pipeline.to_string()));
+    }
+    if let Some(step) = &filter.step {
+        narrow(" AND step = ?", Box::new(step.clone()));
+    }
     if let Some(since) = filter.since {
         narrow(" AND created_at >= ?", Box::new(since.as_millisecond()));
     }

@@ -66,8 +66,8 @@ impl<'c> Tx<'c> {
     pub fn insert(&mut self, record: Record, turn: Option<i64>) -> Result<Found> {
         let job = &record.job;
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -84,6 +84,8 @@ impl<'c> Tx<'c> {
                 turns::key(job),
                 turn,
                 !job.waiting_on.is_empty(),
+                job.pipeline.map(|id| id.to_string()),
+                job.step,
                 text(&record)?,
             ],
         )?;
@@ -122,6 +124,7 @@ impl<'c> Tx<'c> {
         let job = &found.record.job;
         if job.state.is_terminal() {
             waits::ended(self, found, now)?;
+            job.pipeline.into_iter().for_each(|id| self.notice(Notice::Pipeline(id)));
         }
         if job.error.is_some() && job.state.is_terminal() {
             self.execute("DELETE FROM job_text WHERE rowid = ?1", [found.seq])?;

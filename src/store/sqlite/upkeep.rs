@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Tx, documents, one, parse, rows, state_from, text, time};
-use super::{jobs, leases, turns};
+use super::{jobs, leases, pipelines, turns};
 use crate::job::{JobId, Lease, State, Upload};
 use crate::store::{Counts, NewJob, Notice, PurgePolicy, Purged, Result, Schedule, StoreError, Tuning, Upkeep, transition};
 use jiff::{SignedDuration, Timestamp};
@@ -157,6 +157,7 @@ impl Upkeep for SqliteStore {
             purge_outputs(tx, &policy, &mut purged)?;
             purge_records(tx, &policy, &mut purged)?;
             purge_uploads(tx, policy.limit, now, &mut purged)?;
+            pipelines::purge(tx, &policy, &mut purged)?;
             turns::forget_passed(tx)?;
             for (sql, kept) in [("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT), ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT)] {
                 let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
@@ -193,7 +194,7 @@ fn put_schedule(tx: &Tx<'_>, schedule: &Schedule) -> Result<()> {
 }
 
 fn purge_outputs(tx: &mut Tx<'_>, policy: &PurgePolicy, purged: &mut Purged) -> Result<()> {
-    let sql = "SELECT seq, record FROM jobs WHERE state > 1 AND has_bytes = 1 AND queue = ?1 AND finished_at < ?2 LIMIT ?3";
+    let sql = "SELECT seq, record FROM jobs WHERE state > 1 AND has_bytes = 1 AND queue = ?1 AND finished_at < ?2 AND NOT EXISTS (SELECT 1 FROM pipelines WHERE pipelines.id = jobs.pipeline AND pipelines.state = 1) LIMIT ?3";
     for (queue, before) in &policy.outputs_before {
         for mut found in tx.select(sql, &[queue, &before.as_millisecond(), &(policy.limit as i64)])? {
             purged.blobs.extend(jobs::unneeded(tx, transition::forget_outputs(&mut found.record))?);
@@ -206,7 +207,7 @@ fn purge_outputs(tx: &mut Tx<'_>, policy: &PurgePolicy, purged: &mut Purged) -> 
 }
 
 fn purge_records(tx: &mut Tx<'_>, policy: &PurgePolicy, purged: &mut Purged) -> Result<()> {
-    let sql = "SELECT seq, record FROM jobs WHERE state > 1 AND queue = ?1 AND finished_at < ?2 LIMIT ?3";
+    let sql = "SELECT seq, record FROM jobs WHERE state > 1 AND queue = ?1 AND finished_at < ?2 AND NOT EXISTS (SELECT 1 FROM pipelines WHERE pipelines.id = jobs.pipeline AND pipelines.state = 1) LIMIT ?3";
     for (queue, before) in &policy.records_before {
         for found in tx.select(sql, &[queue, &before.as_millisecond(), &(policy.limit as i64)])? {
             tx.delete(found.seq)?;

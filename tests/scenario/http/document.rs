@@ -10,7 +10,7 @@ fn routes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")) {
         let (path, verbs) = line.split_once('"').unwrap();
-        for verb in ["get", "post", "put", "patch", "delete"].into_iter().filter(|verb| verbs.contains(&format!("{verb}("))) {
+        for verb in ["get", "head", "options", "post", "put", "patch", "delete"].into_iter().filter(|verb| verbs.contains(&format!("{verb}("))) {
             found.insert(format!("{verb} {}", path.replace("{*", "{")));
         }
     }

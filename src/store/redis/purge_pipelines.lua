@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- Forgets pipelines that have ended and of which no job is left.
+-- ARGV  1 ended before  2 at most this many
+-- Returns how many.
+local LOOKED_AT_MAX = 5000
+local gone = 0
+for _, id in ipairs(call('ZRANGEBYSCORE', P .. ':pipelines-ended', '-inf', '(' .. ARGV[1], 'LIMIT', 0, LOOKED_AT_MAX)) do
+  if gone >= tonumber(ARGV[2]) then break end
+  if call('EXISTS', P .. ':jobs-of:' .. id) == 0 then
+    local st = string.match(call('GET', P .. ':pipeline:' .. id), '^%d+ %S+ (%d)')
+    for _, key in ipairs({':pipelines', ':pipelines:' .. st, ':pipelines-ended'}) do call('ZREM', P .. key, id) end
+    call('DEL', P .. ':pipeline:' .. id, P .. ':steps:' .. id)
+    gone = gone + 1
+  end
+end
+return gone
