@@ -9,7 +9,9 @@ use crate::config::{Config, StorePlace};
 use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
-use crate::intake::Intake;
+use crate::intake::{Intake, Telling};
+use crate::notify::{Mail, Notifier, Webhooks};
+use crate::outbound::SystemResolver;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
 use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
@@ -32,7 +34,8 @@ pub struct App {
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
-    scheduler: Option<tokio::task::JoinHandle<()>>,
+    /// What goes on beside the worker.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Only one process at a time works in a data folder.
     _lock: std::fs::File,
 }
@@ -110,26 +113,32 @@ impl App {
         };
         let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
-        let scheduler = match purpose {
+        let (mut tasks, mut telling) = (Vec::new(), Telling::default());
+        match purpose {
             Purpose::Service => {
                 let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
                 scheduler.install().await?;
-                Some(tokio::spawn(scheduler.run(stop.clone())))
+                tasks.push(tokio::spawn(scheduler.run(stop.clone())));
+                let (webhooks, mail) = (Arc::new(Webhooks::new(&config.webhooks, Arc::new(SystemResolver))?), Mail::new(&config.email)?);
+                telling = Telling { webhooks: Some(webhooks.clone()), mail: mail.is_some(), admins: !config.email.to.is_empty() };
+                let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues: queues.clone(), webhooks, mail };
+                tasks.push(tokio::spawn(notifier.run(stop.clone())));
             }
-            Purpose::Work | Purpose::Errand(_) => None,
-        };
-        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone() });
-        Ok(App { intake, engine, prober, links, clock, worker, stop, scheduler, _lock: lock })
+            Purpose::Work | Purpose::Errand(_) => {}
+        }
+        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone(), telling });
+        Ok(App { intake, engine, prober, links, clock, worker, stop, tasks, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Some(scheduler) = self.scheduler {
-            // It only waits; an error would be its own panic, logged already.
-            let _ = scheduler.await;
-        }
+        // Letters of what the worker gives back are delivered by whoever starts next.
         self.worker.drain().await;
+        for task in self.tasks {
+            // An error would be its own panic, logged already.
+            let _ = task.await;
+        }
     }
 }
 

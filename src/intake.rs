@@ -4,15 +4,18 @@
 //! the converter's own types -> `store.insert`
 
 mod outputs;
+mod owner;
 mod request;
+mod telling;
 
 pub use outputs::{safe_name, unused as unused_name};
-pub use request::{InputRef, OutputRequest, Request};
+pub use request::{InputRef, OutputRequest, Owner, Request};
+pub use telling::Telling;
 
 use crate::blobs::{BlobError, Blobs, Staging};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{self, Format, Sample};
-use crate::job::{Asked, Input, Job, JobId, Media, OnPartial, Record, Source, State, Stats, Upload};
+use crate::job::{Asked, Input, Job, JobId, Media, OnPartial, Record, Site, Source, State, Stats, Upload};
 use crate::limits::Size;
 use crate::progress::Progress;
 use crate::queue::{Queue, Queues};
@@ -38,6 +41,7 @@ pub struct Intake {
     pub queues: Arc<Queues>,
     /// Folders that `{"path": ...}` may read; empty: none.
     pub input_roots: Vec<PathBuf>,
+    pub telling: Telling,
 }
 
 /// An input that was found and looked at.
@@ -56,7 +60,15 @@ impl Intake {
     }
 
     /// Keeps a stream of bytes as an upload: hashed and counted on the way, durable before its row is written.
-    pub async fn receive(&self, name: &str, mut bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+    pub async fn receive(&self, name: &str, bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+        let upload = self.receive_up_to(Size(u64::MAX), name, bytes, now).await?;
+        self.store.put_upload(upload.clone()).await.map_err(store)?;
+        Ok(upload)
+    }
+
+    /// The same, without its row.
+    async fn receive_up_to(&self, max: Size, name: &str, mut bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+        let max = max.min(self.upload_max());
         let id = uuid::Uuid::now_v7().simple().to_string();
         let folder = self.staging.for_upload(&id).map_err(storage)?;
         let path = folder.path().join("bytes");
@@ -68,8 +80,8 @@ impl Intake {
                 break;
             }
             size += n as u64;
-            if size > self.upload_max().0 {
-                return Err(too_large(size, self.upload_max()));
+            if size > max.0 {
+                return Err(too_large(size, max));
             }
             hash.update(&chunk[..n]);
             file.write_all(&chunk[..n]).await.map_err(|e| storage(e.into()))?;
@@ -77,16 +89,25 @@ impl Intake {
         file.flush().await.map_err(|e| storage(e.into()))?;
         let format = sniff(&path, name).await?;
         let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
-        let upload =
-            Upload { id, name: safe_name(name), size_bytes: size, sha256: hex::encode(hash.finalize()), format, created_at: now, expires_at };
+        let upload = Upload {
+            id,
+            name: safe_name(name),
+            size_bytes: size,
+            sha256: hex::encode(hash.finalize()),
+            format,
+            created_at: now,
+            expires_at,
+            owner: None,
+        };
         self.blobs.publish(&path, &upload.blob_key()).await.map_err(storage)?;
-        self.store.put_upload(upload.clone()).await.map_err(store)?;
         Ok(upload)
     }
 
     /// Accepts a request as a job, or says what is wrong with it.
     pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
-        let idempotency = idempotency_key.map(|key| (key, request.digest()));
+        // One token's keys are nothing to another's.
+        let of = request.owner.as_ref().map_or(String::new(), |owner| format!("{}:", owner.token));
+        let idempotency = idempotency_key.map(|key| (format!("{of}{key}"), request.digest()));
         let span = tracing::info_span!("submit", otel.kind = "producer", messaging.system = "millrace", messaging.operation.type = "send",
             messaging.destination.name = Empty, messaging.message.id = Empty);
         trace::follow(&span, request.context.get(trace::TRACEPARENT).and_then(Value::as_str));
@@ -94,6 +115,7 @@ impl Intake {
     }
 
     async fn insert(&self, request: Request, idempotency: Option<(String, String)>, now: Timestamp) -> Result<Inserted, Refusal> {
+        let owner = request.owner.clone();
         let mut record = self.plan(request, now).await?;
         let span = Span::current();
         span.record("messaging.destination.name", &record.job.queue).record("messaging.message.id", record.job.id.to_string());
@@ -108,13 +130,17 @@ impl Intake {
             }
             error => store(error),
         })?;
-        inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
+        let inserted = inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))?;
+        owner::check_inserted(&*self.store, owner.as_ref(), &inserted).await?;
+        Ok(inserted)
     }
 
     /// The job that a request would become.
     pub async fn plan(&self, request: Request, now: Timestamp) -> Result<Record, Refusal> {
         request.check(now)?;
-        let found = self.find_input(&request.input, request.from, now).await?;
+        self.telling.check(&request)?;
+        self.check_owner(&request).await?;
+        let found = self.find_input(&request.input, request.owner.as_ref(), request.from, now).await?;
         let outputs = outputs::plan(&self.queues, &request, &found.input, found.claimed)?;
         let family = outputs.first().map(|o| o.converter.split('.').next().unwrap_or_default().to_owned()).unwrap_or_default();
         let name = request.queue.clone().unwrap_or(family);
@@ -144,14 +170,15 @@ impl Intake {
         (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
         job.outputs = outputs;
         job.input = Some(found.input);
-        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked };
+        let (site, owner) = (self.telling.site(queue), request.owner.map(|owner| owner.token));
+        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked, site, owner };
         transition::tune(&mut record, &tuning);
         Ok(record)
     }
 
     /// Finds the bytes a client asks to have probed, without making a job of them.
-    pub async fn look_at(&self, input: &InputRef, now: Timestamp) -> Result<(Input, Source), Refusal> {
-        self.find_input(input, None, now).await.map(|found| (found.input, found.source))
+    pub async fn look_at(&self, input: &InputRef, owner: Option<&Owner>, now: Timestamp) -> Result<(Input, Source), Refusal> {
+        self.find_input(input, owner, None, now).await.map(|found| (found.input, found.source))
     }
 
     fn queue(&self, name: &str) -> Result<&Queue, Refusal> {
@@ -160,14 +187,16 @@ impl Intake {
         })
     }
 
-    async fn find_input(&self, input: &InputRef, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
+    async fn find_input(&self, input: &InputRef, owner: Option<&Owner>, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
         match input {
             InputRef::Upload(id) => {
                 let upload = self
                     .store
                     .upload(id)
                     .await
-                    .map_err(|_| not_found("input.upload", id, "There is no such upload; uploads are kept for 24 hours."))?;
+                    .ok()
+                    .filter(|upload| owner.is_none() || upload.owner.is_none() || upload.owner.as_ref() == owner.map(|owner| &owner.token))
+                    .ok_or_else(|| not_found("input.upload", id, "There is no such upload; uploads are kept for 24 hours."))?;
                 if upload.expires_at < now {
                     return Err(not_found("input.upload", id, "The upload has expired; send the file again."));
                 }
@@ -179,6 +208,9 @@ impl Intake {
             }
             InputRef::Path(path) => self.find_path(path, from).await,
             InputRef::Job { job, output } => {
+                if let Some(owner) = owner {
+                    self.check_own(owner, *job, "input.job").await?;
+                }
                 let record = self.store.get(*job).await.map_err(|_| not_found("input.job", job, "There is no such job."))?;
                 let made = record.job.outputs.iter().find(|o| output.as_ref().is_none_or(|name| *name == o.name));
                 let made = made.ok_or_else(|| not_found("input.output", output.as_deref().unwrap_or(""), "The job has no such output."))?;
@@ -223,7 +255,7 @@ pub fn engine_job(queues: &Queues, converter: &str, now: Timestamp) -> Record {
     job.converter = converter.to_owned();
     // One at a time: a second one that waits would find nothing to do.
     job.unique_key = Some(format!("engine:{converter}"));
-    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default() }
+    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default(), site: Site::default(), owner: None }
 }
 
 fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {

@@ -10,6 +10,10 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+mod told;
+
+pub use told::{HookKind, Occasion, Site, Webhook};
+
 /// A UUID version 7: sorts by creation time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
@@ -239,14 +243,6 @@ pub struct ItemError {
     pub error: Failure,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    pub url: String,
-    #[serde(default)]
-    pub events: Vec<String>,
-}
-
 /// A job, as read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
@@ -325,6 +321,11 @@ pub struct Record {
     /// Blob keys of the published outputs, by output name.
     pub artifacts: BTreeMap<String, String>,
     pub asked: Asked,
+    #[serde(default)]
+    pub site: Site,
+    /// The token that sent it.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 /// What the client set for this one job: the queue's settings and their live changes leave it alone.
@@ -385,6 +386,9 @@ pub struct Upload {
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
+    /// The token that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl Upload {

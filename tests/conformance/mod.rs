@@ -1,8 +1,10 @@
 //! One suite for every keeper of a port: stores (SQLite in memory and on file, Redis) and blobs (a local folder, S3).
 
+mod access;
 mod blobs;
 mod dependencies;
 mod order;
+mod outbox;
 mod rates;
 mod redis;
 mod schedules;

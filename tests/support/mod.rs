@@ -15,4 +15,5 @@ pub mod s3;
 pub mod server;
 pub mod service;
 pub mod sink;
+pub mod smtp;
 pub mod worker;

@@ -5,7 +5,7 @@ use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::{Blobs, Staging};
 use millrace::clock::{SharedClock, SystemClock};
 use millrace::format::Format;
-use millrace::intake::{InputRef, Intake, Request};
+use millrace::intake::{InputRef, Intake, Request, Telling};
 use millrace::job::{Job, JobId, State};
 use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
@@ -56,8 +56,14 @@ impl Service {
         let store = open(folder.path());
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
-        let intake =
-            Arc::new(Intake { store: store.clone(), blobs: blobs.clone(), staging: staging.clone(), queues: queues.clone(), input_roots: vec![] });
+        let intake = Arc::new(Intake {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            staging: staging.clone(),
+            queues: queues.clone(),
+            input_roots: vec![],
+            telling: Telling::default(),
+        });
         let executed = || ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]);
         let zygotes = move || Arc::new(Zygotes::new(executed(), Wear::default()).unwrap()) as Arc<dyn Launcher>;
         let launcher = Renewable::new(zygotes(), move || Ok(zygotes()));

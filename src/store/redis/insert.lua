@@ -3,24 +3,29 @@
 -- ARGV  1 now
 --       2-5 schedule ('' for none), the fire it expects, the next one, the schedule as JSON
 --       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
---       digest of the request
+--       digest of the request, what to write when it starts, number of letters, id, JSON and job of each
 -- Returns 'missing' (no such schedule), 'fired' (by somebody else), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local WIDTH, FIRST, KEPT_S = 7, 5, 86400
+local FIRST, KEPT_S = 6, 86400
 local now, schedule = ARGV[1], ARGV[2]
 local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
-local total = (#ARGV - FIRST) / WIDTH
+local places, total, next_at = {}, 0, FIRST
+while next_at <= #ARGV do
+  total = total + 1
+  places[total] = next_at - 1
+  next_at = next_at + 9 + 3 * ARGV[next_at + 8]
+end
 local function exists(id) return call('EXISTS', P .. ':job:' .. id) == 1 end
 
 if schedule ~= '' then
   local due = call('HGET', P .. ':due', schedule)
   if not due then return 'missing' end
-  if due ~= ARGV[3] and not (total > 0 and exists(ARGV[FIRST + 1])) then return 'fired' end
+  if due ~= ARGV[3] and not (total > 0 and exists(ARGV[FIRST])) then return 'fired' end
 end
 for n = 1, total do
-  local at = FIRST + (n - 1) * WIDTH
+  local at = places[n]
   local id, key, digest = ARGV[at + 1], ARGV[at + 6], ARGV[at + 7]
   jobs[n] = read_rest(ARGV[at + 3])
   local unique_key = jobs[n].uk
@@ -60,7 +65,7 @@ local function has_turn(job)
 end
 for n = 1, total do
   if twin[n] == '' then
-    local at, job = FIRST + (n - 1) * WIDTH, jobs[n]
+    local at, job = places[n], jobs[n]
     local id, rest, body = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
     job.st = '0'
     if job.wa ~= '' then
@@ -73,6 +78,8 @@ for n = 1, total do
     hold(id, job)
     index(id, body)
     event(now, 'queued', id, job.q, ARGV[at + 5])
+    watch(id, ARGV[at + 8])
+    post_all(id, now, at + 9)
   end
 end
 local answer = {}
