@@ -1,7 +1,15 @@
--- Version 4: who may do what, and whose a job is. Executed on top of version 3.
-ALTER TABLE jobs ADD COLUMN owner TEXT;  -- the token that sent it
-CREATE INDEX jobs_owner ON jobs (owner, seq) WHERE owner IS NOT NULL;
-CREATE INDEX jobs_owned ON jobs (owner) WHERE state < 2 AND owner IS NOT NULL;
-CREATE TABLE tokens (id TEXT PRIMARY KEY, token TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE spent  (token TEXT NOT NULL, day INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (token, day)) WITHOUT ROWID;
-CREATE TABLE audit  (id TEXT PRIMARY KEY, entry TEXT NOT NULL) WITHOUT ROWID;
+-- Version 4: letters to those who are told of jobs. Executed on top of version 3.
+CREATE TABLE deliveries (
+  id       TEXT PRIMARY KEY,     -- sorts by time
+  state    INTEGER NOT NULL,     -- 0 pending, 1 delivered, 2 dead
+  due      INTEGER NOT NULL,     -- of a pending one; a taken one is due again when its lease ends
+  job      TEXT NOT NULL,
+  delivery TEXT NOT NULL,
+  told     TEXT NOT NULL         -- the job, as it was then
+) WITHOUT ROWID;
+CREATE INDEX deliveries_due   ON deliveries (due) WHERE state = 0;
+CREATE INDEX deliveries_state ON deliveries (state, id);
+CREATE INDEX deliveries_job   ON deliveries (job, id);
+
+-- Webhooks that want nothing more.
+CREATE TABLE endpoints_off (url TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;

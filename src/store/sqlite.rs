@@ -24,7 +24,13 @@ use writer::Writer;
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
 /// The schema by version: a new database gets all of it, an old one what it lacks.
-const SCHEMA: [&str; 4] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
+const SCHEMA: [&str; 5] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+];
 
 #[derive(Clone)]
 pub struct SqliteStore {
