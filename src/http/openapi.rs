@@ -2,8 +2,8 @@
 //! looked at; a test compares them.
 
 use super::{
-    audit, events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, tokens, uploads, webhooks,
-    workers,
+    audit, events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, stats, tokens, uploads,
+    webhooks, workers,
 };
 use axum::Json;
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use utoipa::{Modify, OpenApi};
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
         tokens::list, tokens::create, tokens::revoke, audit::list,
         webhooks::list, webhooks::read, webhooks::replay,
-        probe::look, registry::formats, registry::presets,
+        probe::look, registry::formats, registry::presets, stats::read,
         health::alive, health::ready, metrics::metrics, openapi::document, page::index, page::file,
     ),
     components(schemas(problem::ProblemDocument, events::JobProgress)),

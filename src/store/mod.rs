@@ -22,6 +22,7 @@ use utoipa::ToSchema;
 
 mod access;
 mod document;
+mod history;
 mod outbox;
 pub mod redis;
 pub mod sqlite;
@@ -30,6 +31,7 @@ mod tuning;
 mod workers;
 
 pub use access::{AUDIT_KEPT, Access, Audit};
+pub use history::{History, Measure, Step, Stretch, Sums};
 pub use outbox::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, Outbox, Settled, Target, Try};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
@@ -238,9 +240,9 @@ pub enum Notice {
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + Outbox + Access + Audit + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + History + Outbox + Access + Audit + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + Outbox + Access + Audit + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + History + Outbox + Access + Audit + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

@@ -4,6 +4,7 @@
 //! themselves are in [`transition`](super::transition).
 
 mod access;
+mod history;
 mod jobs;
 mod leases;
 mod outbox;

@@ -3,6 +3,7 @@
 mod access;
 mod blobs;
 mod dependencies;
+mod history;
 mod order;
 mod outbox;
 mod rates;
