@@ -9,7 +9,9 @@ use crate::config::{Config, StorePlace};
 use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
-use crate::intake::Intake;
+use crate::intake::{Intake, Telling};
+use crate::notify::{Mail, Notifier, Webhooks};
+use crate::outbound::SystemResolver;
 use crate::pipeline::Driver;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
@@ -38,8 +40,8 @@ pub struct App {
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
-    /// The scheduler and the driver of pipelines.
-    loops: Vec<tokio::task::JoinHandle<()>>,
+    /// What goes on beside the worker.
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Only one process at a time works in a data folder.
     _lock: std::fs::File,
 }
@@ -118,32 +120,37 @@ impl App {
         };
         let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
-        let mut loops = Vec::new();
+        let (mut tasks, mut telling) = (Vec::new(), Telling::default());
         let outbound = match purpose {
             Purpose::Service => Some(Arc::new(config.inputs.url.outbound()?)),
             Purpose::Work | Purpose::Errand(_) => None,
         };
-        let intake =
-            Arc::new(Intake { store: store.clone(), blobs, staging, queues: queues.clone(), input_roots: config.inputs.roots.clone(), outbound });
+        if purpose == Purpose::Service {
+            let scheduler = Scheduler { store: store.clone(), queues: queues.clone(), clock: clock.clone(), time_zone: config.time_zone.clone() };
+            scheduler.install().await?;
+            tasks.push(tokio::spawn(scheduler.run(stop.clone())));
+            let (webhooks, mail) = (Arc::new(Webhooks::new(&config.webhooks, Arc::new(SystemResolver))?), Mail::new(&config.email)?);
+            telling = Telling { webhooks: Some(webhooks.clone()), mail: mail.is_some(), admins: !config.email.to.is_empty() };
+            let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues: queues.clone(), webhooks, mail };
+            tasks.push(tokio::spawn(notifier.run(stop.clone())));
+        }
+        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone(), outbound, telling });
         let tus = Tus::open(intake.clone(), clock.clone(), &data.join(PIECES)).map_err(|e| format!("{}: {e}", data.join(PIECES).display()))?;
         if purpose == Purpose::Service {
-            let scheduler = Scheduler { store, queues, clock: clock.clone(), time_zone: config.time_zone.clone() };
-            scheduler.install().await?;
-            loops.push(tokio::spawn(scheduler.run(stop.clone())));
-            let driver = Driver { intake: intake.clone(), clock: clock.clone() };
-            loops.push(tokio::spawn(driver.run(stop.clone())));
+            tasks.push(tokio::spawn(Driver { intake: intake.clone(), clock: clock.clone() }.run(stop.clone())));
         }
-        Ok(App { intake, engine, prober, tus: Arc::new(tus), links, clock, worker, stop, loops, _lock: lock })
+        Ok(App { intake, engine, prober, tus: Arc::new(tus), links, clock, worker, stop, tasks, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.
     pub async fn stop(self) {
         self.stop.cancel();
-        for waiting in self.loops {
-            // An error would be its own panic, logged already.
-            let _ = waiting.await;
-        }
+        // Letters of what the worker gives back are delivered by whoever starts next.
         self.worker.drain().await;
+        for task in self.tasks {
+            // An error would be its own panic, logged already.
+            let _ = task.await;
+        }
     }
 }
 

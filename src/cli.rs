@@ -19,9 +19,11 @@ mod schedules;
 mod serve;
 mod submit;
 mod table;
+mod token;
 #[cfg(feature = "otlp")]
 mod traces;
 mod watch;
+mod webhooks;
 mod work;
 mod workers;
 
@@ -76,6 +78,10 @@ enum Command {
     Workers(workers::Args),
     /// A server's schedules: list, put, delete, run.
     Schedules(schedules::Args),
+    /// Who may use a server: create, list, revoke.
+    Token(token::Args),
+    /// What a server tells others of its jobs: list, show, replay.
+    Webhooks(webhooks::Args),
     /// What files hold, without converting them.
     Probe(probe::Args),
     /// What can be converted into what.
@@ -118,6 +124,8 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Queues(args) => queues::run(args),
         Command::Workers(args) => workers::run(args),
         Command::Schedules(args) => schedules::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Webhooks(args) => webhooks::run(args),
         Command::Probe(args) => probe::run(&args, fork_server),
         Command::Doctor(args) => doctor::run(&args, fork_server),
         Command::Healthcheck(args) => healthcheck::run(&args),

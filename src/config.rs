@@ -4,7 +4,9 @@ mod places;
 
 pub use places::{BlobsPlace, StorePlace};
 
+use crate::http::AuthSettings;
 use crate::limits::{Size, Span};
+use crate::notify::{MailSettings, WebhookSettings};
 use crate::outbound::{Outbound, Policy, SystemResolver, anywhere, public};
 use crate::queue::Queues;
 use crate::sandbox::Wear;
@@ -41,7 +43,9 @@ pub struct Config {
     pub blobs_cache: BlobsCache,
     pub sandbox: Sandbox,
     pub work: Work,
-    pub auth: Auth,
+    pub auth: AuthSettings,
+    pub webhooks: WebhookSettings,
+    pub email: MailSettings,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -97,13 +101,6 @@ pub struct Work {
     pub listen: Option<SocketAddr>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// What clients send as `Authorization: Bearer`; at least 16 characters.
-    pub token: Option<String>,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -120,7 +117,9 @@ impl Default for Config {
             blobs_cache: BlobsCache::default(),
             sandbox: Sandbox::default(),
             work: Work::default(),
-            auth: Auth::default(),
+            auth: AuthSettings::default(),
+            webhooks: WebhookSettings::default(),
+            email: MailSettings::default(),
         }
     }
 }
@@ -153,7 +152,7 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 19] = [
+pub const VARIABLES: [(&str, &[&str]); 30] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("STORE", &["store"]),
@@ -173,6 +172,17 @@ pub const VARIABLES: [(&str, &[&str]); 19] = [
     ("SANDBOX_ZYGOTE_GROWTH_MAX", &["sandbox", "zygote_growth_max"]),
     ("WORK_LISTEN", &["work", "listen"]),
     ("AUTH_TOKEN", &["auth", "token"]),
+    ("AUTH_RATE_LIMIT", &["auth", "rate_limit"]),
+    ("AUTH_CORS_ORIGINS", &["auth", "cors_origins"]),
+    ("WEBHOOKS_SECRET", &["webhooks", "secret"]),
+    ("WEBHOOKS_ALLOW_PRIVATE", &["webhooks", "allow_private"]),
+    ("WEBHOOKS_TIMEOUT", &["webhooks", "timeout"]),
+    ("WEBHOOKS_PER_HOST", &["webhooks", "per_host"]),
+    ("EMAIL_SMTP", &["email", "smtp"]),
+    ("EMAIL_FROM", &["email", "from"]),
+    ("EMAIL_TO", &["email", "to"]),
+    ("EMAIL_LOCALE", &["email", "locale"]),
+    ("EMAIL_DIGEST", &["email", "digest"]),
 ];
 
 impl Sandbox {
@@ -201,9 +211,7 @@ impl Config {
     }
 
     fn checked(self) -> Result<Config, String> {
-        if self.auth.token.as_ref().is_some_and(|t| t.len() < 16) {
-            return Err("auth.token must have at least 16 characters".into());
-        }
+        self.auth.check()?;
         if self.lease < LEASE_MIN {
             return Err(format!("lease must be at least {LEASE_MIN}"));
         }
@@ -216,6 +224,8 @@ impl Config {
         if let Some(root) = self.inputs.roots.iter().find(|r| !r.is_absolute()) {
             return Err(format!("inputs.roots: {} is not an absolute path", root.display()));
         }
+        self.webhooks.check()?;
+        self.email.check()?;
         jiff::tz::TimeZone::get(&self.time_zone).map_err(|_| format!("time_zone: `{}` is not an IANA name", self.time_zone))?;
         Ok(self)
     }
@@ -283,9 +293,9 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
         table = inner;
     }
     let value = match *key {
-        "floor" | "max_jobs_per_zygote" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "floor" | "max_jobs_per_zygote" | "per_host" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
         "redirect" | "allow_private" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
-        "roots" | "pools" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
+        "roots" | "pools" | "to" | "cors_origins" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
         _ => toml::Value::String(value.into()),
     };
     table.insert((*key).into(), value);

@@ -225,6 +225,7 @@ pub enum RefusalKind {
     Conflict,
     IdempotencyMismatch,
     TooLarge,
+    TooMany,
     QueueClosed,
     Unauthorized,
     Forbidden,

@@ -1,8 +1,12 @@
 //! The HTTP edge: the list of routes; one resource per file below.
 
+mod audit;
 mod auth;
+mod caller;
+mod door;
 mod events;
 mod extract;
+mod gate;
 mod health;
 mod jobs;
 mod links;
@@ -15,18 +19,22 @@ mod pipelines;
 mod probe;
 mod problem;
 mod queues;
+mod rates;
 mod registry;
 mod schedules;
 mod server;
 mod stats;
+mod tokens;
 mod tus;
 mod uploads;
 mod vitals;
 mod wait;
+mod webhooks;
 mod workers;
 
+pub use door::{AuthSettings, Door};
 pub use observe::Requests;
-pub use server::serve;
+pub use server::{Patience, serve};
 pub use vitals::{Vitals, vitals};
 
 use crate::blobs::Links;
@@ -38,7 +46,7 @@ use crate::worker::Meters;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, head, post};
+use axum::routing::{delete, get, head, post};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -53,6 +61,7 @@ pub struct Service {
     pub links: Option<Arc<dyn Links>>,
     /// What clients must send as `Authorization: Bearer`; none: anyone who reaches the address may use it.
     pub token: Option<String>,
+    pub door: Door,
     /// IANA name, for schedules that name none.
     pub time_zone: String,
     /// The measured level of the jail, 0 to 4.
@@ -97,6 +106,12 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/schedules", get(schedules::list))
         .route("/v1/schedules/{name}", get(schedules::read).put(schedules::put).delete(schedules::remove))
         .route("/v1/schedules/{name}/run", post(schedules::run))
+        .route("/v1/webhooks/deliveries", get(webhooks::list))
+        .route("/v1/webhooks/deliveries/{id}", get(webhooks::read))
+        .route("/v1/webhooks/deliveries/{id}/replay", post(webhooks::replay))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/v1/audit", get(audit::list))
         .route("/v1/formats", get(registry::formats))
         .route("/v1/presets", get(registry::presets))
         .route("/v1/events", get(events::all))
@@ -109,6 +124,7 @@ pub fn router(service: Shared) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(tus::speak));
     let guarded = streamed.merge(plain).merge(pieces).layer(from_fn_with_state(service.clone(), auth::guard));
+    let cors = service.door.cors();
     let open = Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -116,11 +132,16 @@ pub fn router(service: Shared) -> Router {
         .route("/", get(page::index))
         .route("/page/{file}", get(page::file))
         .layer(from_fn(page::protect));
-    guarded
+    let router = guarded
         .merge(open)
         .fallback(problem::no_route)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(service.clone(), observe::watch))
-        .with_state(service)
+        .with_state(service);
+    // A browser's own question about another origin is for no route, and carries no token.
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }

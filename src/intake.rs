@@ -6,18 +6,21 @@
 mod found;
 mod input_ref;
 mod outputs;
+mod owner;
 mod request;
+mod telling;
 mod url;
 
 pub use found::Found;
 pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
-pub use request::{OutputRequest, Request};
+pub use request::{OutputRequest, Owner, Request};
+pub use telling::Telling;
 
 use crate::blobs::{BlobError, Blobs, Staging};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{self, Format, Sample};
-use crate::job::{Asked, Input, Job, JobId, OnPartial, Record, Source, State, Stats, Upload};
+use crate::job::{Asked, Input, Job, JobId, OnPartial, Record, Site, Source, State, Stats, Upload};
 use crate::limits::Size;
 use crate::outbound::Outbound;
 use crate::progress::Progress;
@@ -46,6 +49,7 @@ pub struct Intake {
     pub input_roots: Vec<PathBuf>,
     /// Fetches `{"url": ...}`; none: nothing does.
     pub outbound: Option<Arc<Outbound>>,
+    pub telling: Telling,
 }
 
 impl Intake {
@@ -55,7 +59,15 @@ impl Intake {
     }
 
     /// Keeps a stream of bytes as an upload: hashed and counted on the way, durable before its row is written.
-    pub async fn receive(&self, name: &str, mut bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+    pub async fn receive(&self, name: &str, bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+        let upload = self.receive_up_to(Size(u64::MAX), name, bytes, now).await?;
+        self.store.put_upload(upload.clone()).await.map_err(store)?;
+        Ok(upload)
+    }
+
+    /// The same, without its row.
+    async fn receive_up_to(&self, max: Size, name: &str, mut bytes: impl AsyncRead + Unpin, now: Timestamp) -> Result<Upload, Refusal> {
+        let max = max.min(self.upload_max());
         let id = uuid::Uuid::now_v7().simple().to_string();
         let folder = self.staging.for_upload(&id).map_err(storage)?;
         let path = folder.path().join("bytes");
@@ -67,8 +79,8 @@ impl Intake {
                 break;
             }
             size += n as u64;
-            if size > self.upload_max().0 {
-                return Err(too_large(size, self.upload_max()));
+            if size > max.0 {
+                return Err(too_large(size, max));
             }
             hash.update(&chunk[..n]);
             file.write_all(&chunk[..n]).await.map_err(|e| storage(e.into()))?;
@@ -77,7 +89,6 @@ impl Intake {
         let format = sniff(&path, name).await?;
         let upload = upload(id, name, (size, hex::encode(hash.finalize())), format, now);
         self.blobs.publish(&path, &upload.blob_key()).await.map_err(storage)?;
-        self.store.put_upload(upload.clone()).await.map_err(store)?;
         Ok(upload)
     }
 
@@ -90,7 +101,9 @@ impl Intake {
 
     /// Accepts a request as a job, or says what is wrong with it.
     pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
-        let idempotency = idempotency_key.map(|key| (key, request.digest()));
+        // One token's keys are nothing to another's.
+        let of = request.owner.as_ref().map_or(String::new(), |owner| format!("{}:", owner.token));
+        let idempotency = idempotency_key.map(|key| (format!("{of}{key}"), request.digest()));
         let span = tracing::info_span!("submit", otel.kind = "producer", messaging.system = "millrace", messaging.operation.type = "send",
             messaging.destination.name = Empty, messaging.message.id = Empty);
         trace::follow(&span, request.context.get(trace::TRACEPARENT).and_then(Value::as_str));
@@ -98,6 +111,7 @@ impl Intake {
     }
 
     async fn insert(&self, request: Request, idempotency: Option<(String, String)>, now: Timestamp) -> Result<Inserted, Refusal> {
+        let owner = request.owner.clone();
         let mut record = self.plan(request, now).await?;
         let span = Span::current();
         span.record("messaging.destination.name", &record.job.queue).record("messaging.message.id", record.job.id.to_string());
@@ -112,17 +126,21 @@ impl Intake {
             }
             error => store(error),
         })?;
-        inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
+        let inserted = inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))?;
+        owner::check_inserted(&*self.store, owner.as_ref(), &inserted).await?;
+        Ok(inserted)
     }
 
     /// The job that a request would become.
     pub async fn plan(&self, request: Request, now: Timestamp) -> Result<Record, Refusal> {
         request.check(now)?;
+        self.telling.check(&request)?;
+        self.check_owner(&request).await?;
         if matches!(request.input, InputRef::Url(_)) {
             // Before anything is fetched.
             self.check_names(&request)?;
         }
-        let found = self.find(&request.input, request.from, now).await?;
+        let found = self.find(&request.input, request.owner.as_ref(), request.from, now).await?;
         let tunings = self.store.tunings().await.map_err(store)?;
         self.plan_on(request, found, &tunings, now)
     }
@@ -158,7 +176,8 @@ impl Intake {
         (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
         job.outputs = outputs;
         job.input = Some(found.input);
-        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked };
+        let (site, owner) = (self.telling.site(queue), request.owner.map(|owner| owner.token));
+        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked, site, owner };
         transition::tune(&mut record, &tuning);
         Ok(record)
     }
@@ -170,8 +189,8 @@ impl Intake {
     }
 
     /// Finds the bytes a client asks to have probed, without making a job of them.
-    pub async fn look_at(&self, input: &InputRef, now: Timestamp) -> Result<(Input, Source), Refusal> {
-        self.find(input, None, now).await.map(|found| (found.input, found.source))
+    pub async fn look_at(&self, input: &InputRef, owner: Option<&Owner>, now: Timestamp) -> Result<(Input, Source), Refusal> {
+        self.find(input, owner, None, now).await.map(|found| (found.input, found.source))
     }
 
     fn queue(&self, name: &str) -> Result<&Queue, Refusal> {
@@ -183,7 +202,7 @@ impl Intake {
 
 fn upload(id: String, name: &str, (size_bytes, sha256): (u64, String), format: Option<Format>, now: Timestamp) -> Upload {
     let expires_at = now.saturating_add(UPLOAD_KEPT).unwrap_or(Timestamp::MAX);
-    Upload { id, name: safe_name(name), size_bytes, sha256, format, created_at: now, expires_at }
+    Upload { id, name: safe_name(name), size_bytes, sha256, format, created_at: now, expires_at, owner: None }
 }
 
 /// One of the engine's own jobs, as the schedules submit them.
@@ -193,7 +212,7 @@ pub fn engine_job(queues: &Queues, converter: &str, now: Timestamp) -> Record {
     job.converter = converter.to_owned();
     // One at a time: a second one that waits would find nothing to do.
     job.unique_key = Some(format!("engine:{converter}"));
-    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default() }
+    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default(), site: Site::default(), owner: None }
 }
 
 fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {

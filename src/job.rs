@@ -1,8 +1,10 @@
 //! The job: what a client asked for, as the API shows it, and the private facts the engine keeps beside it.
 
 mod id;
+mod told;
 
 pub use id::{JobId, PipelineId};
+pub use told::{HookKind, Occasion, Site, Webhook};
 
 use crate::failure::Failure;
 use crate::format::Format;
@@ -213,14 +215,6 @@ pub struct ItemError {
     pub error: Failure,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    pub url: String,
-    #[serde(default)]
-    pub events: Vec<String>,
-}
-
 /// A job, as read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Job {
@@ -314,6 +308,11 @@ pub struct Record {
     /// Blob keys of the published outputs, by output name.
     pub artifacts: BTreeMap<String, String>,
     pub asked: Asked,
+    #[serde(default)]
+    pub site: Site,
+    /// The token that sent it.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 /// What the client set for this one job: the queue's settings and their live changes leave it alone.
@@ -374,6 +373,9 @@ pub struct Upload {
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
+    /// The token that sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl Upload {

@@ -7,13 +7,14 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
+//! | 0 words | [`access`] [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] [`outbound`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
-//! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `tus` | 0, 1, the converter registry |
+//! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `notify` `tus` | 0, 1, the converter registry |
 //! | 4 edges | `http` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
+pub mod access;
 pub mod app;
 pub mod blobs;
 pub mod cleanup;
@@ -29,6 +30,7 @@ pub mod http;
 pub mod intake;
 pub mod job;
 pub mod limits;
+pub mod notify;
 pub mod outbound;
 pub mod pipeline;
 pub mod probe;

@@ -103,7 +103,7 @@ pub async fn submit(intake: &Intake, request: PipelineRequest, now: Timestamp) -
     for (name, step) in &mut request.steps {
         if let Some(InputRef::Url(url)) = &step.input {
             let within = |refusal: Refusal| refusal.field(format!("steps.{name}.input.url"));
-            step.input = Some(InputRef::Upload(intake.fetch(url, now).await.map_err(within)?.id));
+            step.input = Some(InputRef::Upload(intake.fetch(url, None, now).await.map_err(within)?.id));
         }
     }
     for (name, step) in &request.steps {

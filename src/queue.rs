@@ -1,6 +1,7 @@
 //! What a queue is set to: read from `queues/*.toml`, the shipped files first, the site's on top.
 
 use crate::format::Format;
+use crate::job::HookKind;
 use crate::limits::{Limits, Rate, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +56,7 @@ pub struct Settings {
     pub priority: u8,
     pub keep_outputs: Span,
     pub keep_records: Span,
+    pub hooks: Hooks,
     pub presets: BTreeMap<String, Preset>,
 }
 
@@ -70,8 +72,33 @@ impl Default for Settings {
             priority: 5,
             keep_outputs: Span::from_secs(7 * 86_400),
             keep_records: Span::from_secs(30 * 86_400),
+            hooks: Hooks::default(),
             presets: BTreeMap::new(),
         }
+    }
+}
+
+/// What is told of each of its jobs: the `http://` or `https://` URL of a webhook, or a command for the shell that reads the event
+/// and the job as JSON from its standard input. It is run again, by the webhooks' schedule, until it ends with 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hooks {
+    pub on_success: Option<String>,
+    pub on_failure: Option<String>,
+    pub on_retry: Option<String>,
+    /// However a job ended.
+    pub after_return: Option<String>,
+}
+
+impl Hooks {
+    pub fn get(&self, kind: HookKind) -> Option<&str> {
+        let hook = match kind {
+            HookKind::OnSuccess => &self.on_success,
+            HookKind::OnFailure => &self.on_failure,
+            HookKind::OnRetry => &self.on_retry,
+            HookKind::AfterReturn => &self.after_return,
+        };
+        hook.as_deref().filter(|hook| !hook.trim().is_empty())
     }
 }
 

@@ -13,7 +13,7 @@ pub use pieces::{ALGORITHMS, Checksum, Piece};
 use crate::blobs::BlobError;
 use crate::clock::SharedClock;
 use crate::failure::{Refusal, RefusalKind};
-use crate::intake::{self, Intake, storage};
+use crate::intake::{self, Intake, Owner, storage};
 use crate::job::Upload;
 use crate::limits::Size;
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +41,9 @@ struct About {
     size_bytes: u64,
     /// As it was sent; given back as it was.
     metadata: Option<String>,
+    /// The token that sends it.
+    #[serde(default)]
+    owner: Option<String>,
 }
 
 /// How far an upload is.
@@ -77,20 +80,21 @@ impl Tus {
         self.intake.upload_max()
     }
 
-    /// Begins an upload of this size; an empty one is whole at once.
-    pub async fn create(&self, name: &str, size_bytes: u64, metadata: Option<String>) -> Result<Standing, Refusal> {
+    /// Begins an upload of this size, which counts for its owner from now on; an empty one is whole at once.
+    pub async fn create(&self, name: &str, size_bytes: u64, metadata: Option<String>, owner: Option<Owner>) -> Result<Standing, Refusal> {
         let max = self.size_max();
         if size_bytes > max.0 {
             let text = format!("The file is larger than the {max} allowed here.");
             return Err(Refusal::new(RefusalKind::TooLarge, text).field("Upload-Length").given(size_bytes).allowed([max.to_string()]));
         }
         let now = self.clock.now();
+        self.intake.reserve(owner.as_ref(), size_bytes, now).await?;
         expire(&self.root, now).map_err(io)?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let _hold = self.hold(&id)?;
         let folder = self.root.join(&id);
         fs::create_dir(&folder).await.map_err(io)?;
-        let about = About { name: intake::safe_name(name), size_bytes, metadata };
+        let about = About { name: intake::safe_name(name), size_bytes, metadata, owner: owner.map(|owner| owner.token) };
         keep(&folder, "about.json", &serde_json::to_vec(&about).unwrap_or_default()).await.map_err(io)?;
         keep(&folder, "bytes", b"").await.map_err(io)?;
         self.standing_of(&id, about).await
@@ -157,6 +161,7 @@ impl Tus {
             Some(upload) => upload,
             None => {
                 let upload = self.intake.describe(id, &about.name, &bytes, self.clock.now()).await?;
+                let upload = Upload { owner: about.owner.clone(), ..upload };
                 keep(folder, "whole.json", &serde_json::to_vec(&upload).unwrap_or_default()).await.map_err(io)?;
                 upload
             }

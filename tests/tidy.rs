@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
 const LAYERS: [(&str, u8); 26] = [
+    ("access", 0),
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -28,6 +29,7 @@ const LAYERS: [(&str, u8); 26] = [
     ("probe", 3),
     ("schedule", 3),
     ("cleanup", 3),
+    ("notify", 3),
     ("http", 4),
     ("config", 5),
     ("app", 5),

@@ -52,7 +52,7 @@ async fn probe(args: &Args, fork_server: ForkServer) -> Result<Exit, String> {
 
 async fn look(app: &App, file: &Path) -> Result<Input, (Exit, String)> {
     let path = std::path::absolute(file).map_err(|e| (Exit::Usage, e.to_string()))?;
-    let (mut input, source) = app.intake.look_at(&InputRef::Path(path), app.clock.now()).await.map_err(refused)?;
+    let (mut input, source) = app.intake.look_at(&InputRef::Path(path), None, app.clock.now()).await.map_err(refused)?;
     let looked = app.prober.look(&input, &source).await;
     input.media = looked.map_err(|f| (Exit::Failed, plain(&format!("{}: {} {}", f.code, f.message, f.hint))))?;
     Ok(input)

@@ -40,6 +40,7 @@ async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
         clock: app.clock.clone(),
         links: app.links.clone().filter(|_| config.outputs.redirect),
         token: config.auth.token.clone(),
+        door: http::Door::new(&config.auth),
         time_zone: config.time_zone.clone(),
         sandbox_level: app.engine.sandbox_level,
         requests: http::Requests::default(),
@@ -47,7 +48,7 @@ async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
         drain: drain.clone(),
     });
     tracing::info!("millrace is at http://{address}/");
-    let server = tokio::spawn(http::serve(listener, http::router(service), drain.clone()));
+    let server = tokio::spawn(http::serve(listener, http::router(service), http::Patience::default(), drain.clone()));
     end.ordered().await;
     drain.cancel();
     // Answers end while the jobs are given back.

@@ -47,7 +47,7 @@ async fn work(config: Config, fork_server: ForkServer) -> Result<(), String> {
             token: config.auth.token.clone(),
             drain: drain.clone(),
         };
-        tokio::spawn(http::serve(listener, http::vitals(Arc::new(vitals)), drain.clone()))
+        tokio::spawn(http::serve(listener, http::vitals(Arc::new(vitals)), http::Patience::default(), drain.clone()))
     });
     end.ordered().await;
     drain.cancel();

@@ -1,48 +1,109 @@
 //! Who may come in: a bearer token when one is configured, and no page of another origin.
+//!
+//! The configured token may do everything; others are kept in the store and may do what [`gate`] lets their scopes do.
 
-use super::Shared;
-use super::links;
+use super::caller::Caller;
+use super::gate::{self, Need};
 use super::problem::Problem;
+use super::{Shared, audit, links};
+use crate::access::same;
 use crate::failure::{Refusal, RefusalKind};
+use crate::intake::store;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use subtle::ConstantTimeEq;
+use std::time::Duration;
 
-pub async fn guard(State(service): State<Shared>, request: Request, next: Next) -> Response {
-    let token = service.token.as_deref();
+pub async fn guard(State(service): State<Shared>, mut request: Request, next: Next) -> Response {
+    if let Err(wait) = service.door.rates.admit(&request, service.door.bearer(request.headers())) {
+        return too_many(wait);
+    }
     // A link stands for the token on the one address it was made for.
-    let by_link = token.is_some_and(|token| links::opens(token, request.method(), request.uri(), service.clock.now()));
-    let admitted = if by_link { Ok(()) } else { admit(token, request.headers(), request.method()) };
-    match admitted {
-        Ok(()) => next.run(request).await,
+    let token = service.token.as_deref();
+    if token.is_some_and(|token| links::opens(token, request.method(), request.uri(), service.clock.now())) {
+        return next.run(request).await;
+    }
+    match admitted(&service, request.headers(), request.method(), request.uri().path()).await {
+        Ok((caller, need)) => {
+            let what = (need == Need::Admin && !request.method().is_safe()).then(|| format!("{} {}", request.method(), request.uri().path()));
+            request.extensions_mut().insert(caller.clone());
+            let response = next.run(request).await;
+            if let Some(what) = what {
+                audit::note(&service, &caller, what, response.status()).await;
+            }
+            response
+        }
         Err(refusal) => Problem(refusal).into_response(),
     }
 }
 
+/// Who asks, once it is known that the answer may be given.
+async fn admitted(service: &Shared, headers: &HeaderMap, method: &Method, path: &str) -> Result<(Caller, Need), Refusal> {
+    let caller = match (admit_token(service.token.as_deref(), headers), &service.token) {
+        (Ok(()), Some(_)) => Caller::Config,
+        (Ok(()), None) => Caller::Local,
+        (Err(refusal), _) => {
+            let known = service.door.known(&*service.intake.store, service.door.bearer(headers)).await?;
+            Caller::Token(known.ok_or(refusal)?)
+        }
+    };
+    if is_foreign(headers, method) && !service.door.is_welcome(headers) {
+        return Err(Refusal::new(RefusalKind::Forbidden, "Requests from pages of another origin are refused."));
+    }
+    let need = gate::need(method, path);
+    if !caller.may(need) {
+        let refusal = Refusal::new(RefusalKind::Forbidden, format!("This token's scopes do not allow it; it takes {}.", need.as_str()));
+        return Err(refusal.allowed([need.as_str()]));
+    }
+    // A job of another token is not told from one that does not exist.
+    if let (Some(owner), Some(id)) = (caller.only_own(method), gate::job(path)) {
+        let is_own = match id.parse() {
+            Ok(id) => service.intake.store.get(id).await.map_err(store)?.owner.as_deref() == Some(owner),
+            Err(_) => false,
+        };
+        if !is_own {
+            return Err(Refusal::new(RefusalKind::NotFound, "There is no such job.").given(id));
+        }
+    }
+    Ok((caller, need))
+}
+
+/// The configured token alone, for a process that has no others.
 pub fn admit(token: Option<&str>, headers: &HeaderMap, method: &Method) -> Result<(), Refusal> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    admit_token(token, headers)?;
+    match is_foreign(headers, method) {
+        true => Err(Refusal::new(RefusalKind::Forbidden, "Requests from pages of another origin are refused.")),
+        false => Ok(()),
+    }
+}
+
+fn admit_token(token: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(token) = token {
-        let given = text(header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-        if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
+        let given = text(headers, header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+        if !same(given.as_bytes(), token.as_bytes()) {
             return Err(Refusal::new(RefusalKind::Unauthorized, "Send the token as `Authorization: Bearer`."));
         }
     }
     // A name that a foreign page has made point here (DNS rebinding) is not a name of a service without a token.
-    if token.is_none() && !text(header::HOST).is_some_and(is_local) {
+    if token.is_none() && !text(headers, header::HOST).is_some_and(is_local) {
         return Err(Refusal::new(RefusalKind::Forbidden, "Without a token the service answers to localhost and to addresses, not to names."));
     }
-    // A browser names the page that asks; scripts name none.
-    let foreign = match (text(header::ORIGIN), text(header::HOST)) {
+    Ok(())
+}
+
+/// A browser names the page that asks; scripts name none.
+fn is_foreign(headers: &HeaderMap, method: &Method) -> bool {
+    let foreign = match (text(headers, header::ORIGIN), text(headers, header::HOST)) {
         (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, authority)| authority != host),
         (Some(_), None) => true,
         (None, _) => false,
     };
-    match foreign && !method.is_safe() {
-        true => Err(Refusal::new(RefusalKind::Forbidden, "Requests from pages of another origin are refused.")),
-        false => Ok(()),
-    }
+    foreign && !method.is_safe()
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
 }
 
 /// `localhost` or an IP address, with or without a port.
@@ -52,6 +113,12 @@ fn is_local(host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+fn too_many(wait: Duration) -> Response {
+    let mut response = Problem(Refusal::new(RefusalKind::TooMany, "Too many requests; wait as long as Retry-After says.")).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    response
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Jobs: submit, read, list, cancel, retry, remove, and the one-call conversion.
 
+use super::caller::Caller;
 use super::extract::{Bytes, Path, Query, job_id, parse};
 use super::problem::Problem;
 use super::wait::{Wait, Waiting};
@@ -13,7 +14,7 @@ use crate::pipeline;
 use crate::store::{Filter, Inserted, Notice};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +49,13 @@ pub struct JobPage {
     params(Wait, ("Idempotency-Key" = Option<String>, Header, description = "The same key and request within 24 h yield the same job.")),
     request_body(content((Submission = "application/json"), (JobForm = "multipart/form-data"))),
     responses((status = 202, description = "Accepted as a new job", body = Job), (status = 200, description = "The job that the key stands for", body = Job), Problem))]
-pub async fn submit(State(service): State<Shared>, Query(wait): Query<Wait>, headers: HeaderMap, request: Request) -> Result<Response, Problem> {
+pub async fn submit(
+    State(service): State<Shared>,
+    Query(wait): Query<Wait>,
+    caller: Caller,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Problem> {
     let submission: Submission = if uploads::is_multipart(&request) {
         let (upload, job) = uploads::multipart(&service, request).await?;
         let upload = upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file"))?;
@@ -62,6 +69,7 @@ pub async fn submit(State(service): State<Shared>, Query(wait): Query<Wait>, hea
         parse(&axum::body::to_bytes(request.into_body(), super::JSON_MAX_BYTES).await.map_err(too_large)?)?
     };
     let key = idempotency_key(&headers)?;
+    let submission = Submission { owner: caller.owner(), ..submission };
     let inserted = service.intake.submit(submission, key, service.clock.now()).await?;
     let status = if matches!(inserted, Inserted::New(_)) { StatusCode::ACCEPTED } else { StatusCode::OK };
     let job = ended(&service, inserted.job().id, &wait).await?;
@@ -96,7 +104,7 @@ pub struct Conversion {
     request_body(content((String = "application/octet-stream"), (uploads::UploadForm = "multipart/form-data"))),
     responses((status = 200, description = "The first output's bytes", body = String, content_type = "application/octet-stream"),
         (status = 202, description = "Still running", body = Job), (status = 422, description = "The job that failed", body = Job), Problem))]
-pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversion>, request: Request) -> Result<Response, Problem> {
+pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversion>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let unknown = |name: &String| Refusal::new(RefusalKind::InvalidRequest, format!("`{name}` is not a known format.")).field("to").given(name);
     let to = query.to.as_ref().map(|name| Format::parse(name).ok_or_else(|| unknown(name))).transpose()?;
     let options = query.options.as_deref().map_or(Ok(Value::Null), |text| parse(text.as_bytes())).map_err(|Problem(r)| r.field("options"))?;
@@ -104,9 +112,9 @@ pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversi
         let (upload, _) = uploads::multipart(&service, request).await?;
         upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file"))?
     } else {
-        uploads::raw(&service, query.name.as_deref().unwrap_or("upload"), request.into_body()).await?
+        uploads::raw(&service, &caller, query.name.as_deref().unwrap_or("upload"), request.into_body()).await?
     };
-    let submission = Submission { preset: query.preset, options, ..Submission::new(InputRef::Upload(upload.id), to) };
+    let submission = Submission { preset: query.preset, options, owner: caller.owner(), ..Submission::new(InputRef::Upload(upload.id), to) };
     let id = service.intake.submit(submission, None, service.clock.now()).await?.job().id;
     let job = ended(&service, id, &Wait { wait: query.wait.or(Some(CONVERT_WAIT)) }).await?;
     match (job.state, job.outputs.first()) {
@@ -170,7 +178,7 @@ pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
 
 /// Searches jobs, newest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(Search), responses((status = 200, body = JobPage), Problem))]
-pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<JobPage>, Problem> {
+pub async fn list(State(service): State<Shared>, Query(search): Query<Search>, caller: Caller) -> Result<Json<JobPage>, Problem> {
     let (before, limit) = (cursor(search.cursor.as_deref())?, limit(search.limit)?);
     if let Some(name) = search.queue.as_ref().filter(|name| service.intake.queues.get(name).is_none()) {
         return Err(wrong("queue", name, "the name of a queue").allowed(service.intake.queues.names()).into());
@@ -184,6 +192,7 @@ pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -
         text: search.text,
         since: search.since,
         until: search.until,
+        owner: caller.only_own(&Method::GET).map(str::to_owned),
         before,
         limit,
     };

@@ -2,8 +2,8 @@
 //! looked at; a test compares them.
 
 use super::{
-    events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, stats, tus, uploads,
-    workers,
+    audit, events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, stats, tokens, tus,
+    uploads, webhooks, workers,
 };
 use axum::Json;
 use std::collections::BTreeSet;
@@ -27,6 +27,8 @@ use utoipa::{Modify, OpenApi};
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
+        tokens::list, tokens::create, tokens::revoke, audit::list,
+        webhooks::list, webhooks::read, webhooks::replay,
         probe::look, registry::formats, registry::presets, stats::read,
         health::alive, health::ready, metrics::metrics, openapi::document, page::index, page::file,
     ),
@@ -39,6 +41,8 @@ use utoipa::{Modify, OpenApi};
         (name = "queues", description = "Slots, limits and depths, live"),
         (name = "workers", description = "The processes that hold pools"),
         (name = "schedules", description = "Jobs by the clock"),
+        (name = "webhooks", description = "What others are told of jobs"),
+        (name = "tokens", description = "Who may do what, and what admins did"),
         (name = "formats", description = "What can be converted into what"),
         (name = "service", description = "Health, metrics, this document, the page")
     ),

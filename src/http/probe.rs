@@ -1,6 +1,7 @@
 //! What a file holds, measured in the jail and not converted.
 
 use super::Shared;
+use super::caller::Caller;
 use super::extract::{Query, parse};
 use super::problem::Problem;
 use super::uploads::{self, Name, UploadForm};
@@ -40,9 +41,10 @@ pub struct Probed {
 #[utoipa::path(post, path = "/v1/probe", tag = "uploads", params(Name),
     request_body(content((ProbeRequest = "application/json"), (String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
     responses((status = 200, body = Probed), Problem))]
-pub async fn look(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<Json<Probed>, Problem> {
+pub async fn look(State(service): State<Shared>, Query(name): Query<Name>, caller: Caller, request: Request) -> Result<Json<Probed>, Problem> {
     let (input, upload) = bytes_or_reference(&service, &name, request).await?;
-    let (Input { name, size_bytes, sha256, format, .. }, source) = service.intake.look_at(&input, service.clock.now()).await?;
+    let (Input { name, size_bytes, sha256, format, .. }, source) =
+        service.intake.look_at(&input, caller.owner().as_ref(), service.clock.now()).await?;
     let input = Input { name: name.clone(), size_bytes, sha256: sha256.clone(), format, media: Media::default() };
     let (media, error) = match service.prober.look(&input, &source).await {
         Ok(media) => (Some(media), None),

@@ -1,5 +1,6 @@
 //! tus 1.0: the headers around [`crate::tus`].
 
+use super::caller::Caller;
 use super::extract::Path;
 use super::problem::Problem;
 use super::{Shared, uploads};
@@ -74,13 +75,13 @@ pub async fn options(State(service): State<Shared>) -> Response {
         ("Upload-Checksum" = Option<String>, Header, description = "As of a piece")),
     request_body(content = Option<String>, content_type = "application/offset+octet-stream"),
     responses((status = 201, description = "It is at `Location`"), Problem))]
-pub async fn create(State(service): State<Shared>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn create(State(service): State<Shared>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let size = count(&headers, "upload-length")?;
     let metadata = text(&headers, "upload-metadata").map(str::to_owned);
     let name = metadata.as_deref().and_then(file_name);
     let checksum = checksum(&headers)?;
     let with_upload = text(&headers, "content-type") == Some(PIECE);
-    let mut standing = service.tus.create(name.as_deref().unwrap_or("upload"), size, metadata).await?;
+    let mut standing = service.tus.create(name.as_deref().unwrap_or("upload"), size, metadata, caller.owner()).await?;
     // What broke off is gone on with later: the upload is there.
     if with_upload && let Ok(further) = append(&service, standing.id.clone(), Piece { offset: 0, bytes: bytes(body), checksum }).await {
         standing = further;

@@ -1,6 +1,7 @@
 //! Bytes on their way in: streamed, counted, never held in memory.
 
 use super::Shared;
+use super::caller::Caller;
 use super::extract::Query;
 use super::problem::Problem;
 use crate::failure::{Refusal, RefusalKind};
@@ -13,15 +14,17 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 use utoipa::{IntoParams, ToSchema};
 
-/// A client that sends nothing for this long is given up.
-const SILENCE: Duration = Duration::from_secs(60);
 /// How long a refused upload may go on.
 const LINGER: Duration = Duration::from_secs(10);
+/// What a form may have us keep before one of its parts begins, or goes on.
+const AHEAD_MAX_BYTES: i64 = 1 << 20;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +59,8 @@ impl Name {
 /// The file of a request, whichever way it is sent.
 pub async fn any(service: &Shared, name: &Name, request: Request) -> Result<Upload, Problem> {
     if !is_multipart(&request) {
-        return raw(service, name.name.as_deref().unwrap_or("upload"), request.into_body()).await;
+        let caller = request.extensions().get().cloned().unwrap_or(Caller::Local);
+        return raw(service, &caller, name.name.as_deref().unwrap_or("upload"), request.into_body()).await;
     }
     let (upload, _) = multipart(service, request).await?;
     upload.ok_or_else(|| Refusal::new(RefusalKind::InvalidRequest, "The multipart body has no part `file`.").field("file").into())
@@ -67,14 +71,14 @@ pub fn is_multipart(request: &Request) -> bool {
     kind.starts_with("multipart/form-data")
 }
 
-/// A body to read from, given up when nothing comes.
+/// A body to read from. The server ends one of which nothing comes any more.
 pub fn bytes_of(body: Body) -> impl AsyncRead + Send + Unpin {
-    patient(body.into_data_stream().map_err(std::io::Error::other))
+    reader(body.into_data_stream().map_err(std::io::Error::other))
 }
 
-pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Problem> {
+pub async fn raw(service: &Shared, caller: &Caller, name: &str, body: Body) -> Result<Upload, Problem> {
     let mut bytes = bytes_of(body);
-    let received = service.intake.receive(name, &mut bytes, service.clock.now()).await;
+    let received = service.intake.receive_for(caller.owner().as_ref(), name, &mut bytes, service.clock.now()).await;
     if received.is_err() {
         // A client that still sends reads no answer: it is listened to for a while. How that ends does not matter.
         let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
@@ -82,10 +86,28 @@ pub async fn raw(service: &Shared, name: &str, body: Body) -> Result<Upload, Pro
     Ok(received?)
 }
 
-/// A stream to read from, given up when nothing comes.
-fn patient<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> StreamReader<BoxStream<'s, std::io::Result<Bytes>>, Bytes> {
-    let late = |_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "nothing came for a minute"));
-    StreamReader::new(tokio_stream::StreamExt::timeout(body, SILENCE).map(move |chunk| chunk.unwrap_or_else(late)).boxed())
+fn reader<'s>(body: impl Stream<Item = std::io::Result<Bytes>> + Send + 's) -> StreamReader<BoxStream<'s, std::io::Result<Bytes>>, Bytes> {
+    StreamReader::new(body.boxed())
+}
+
+/// How much of a form was read since something of it was of use: a part's head that never ends would else fill the memory.
+#[derive(Clone, Default)]
+struct Ahead(Arc<AtomicI64>);
+
+impl Ahead {
+    fn read(&self, chunk: Bytes) -> std::io::Result<Bytes> {
+        let ahead = self.0.fetch_add(chunk.len() as i64, Ordering::Relaxed);
+        if ahead <= AHEAD_MAX_BYTES { Ok(chunk) } else { Err(std::io::Error::other("a part's head is longer than 1 MiB")) }
+    }
+
+    fn used(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What comes now is thrown away.
+    fn end(&self) {
+        self.0.store(i64::MIN / 2, Ordering::Relaxed);
+    }
 }
 
 fn broken(error: String) -> Refusal {
@@ -94,28 +116,39 @@ fn broken(error: String) -> Refusal {
 
 /// Reads the parts `file` (kept as an upload) and `job` (its text, at most 1 MiB).
 pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upload>, Option<String>), Problem> {
+    let caller = request.extensions().get().cloned().unwrap_or(Caller::Local);
+    let (ahead, (head, body)) = (Ahead::default(), request.into_parts());
+    let counts = ahead.clone();
+    let body = body.into_data_stream().map(move |chunk| counts.read(chunk.map_err(std::io::Error::other)?));
+    let request = Request::from_parts(head, Body::from_stream(body));
     let mut parts = Multipart::from_request(request, service).await.map_err(|e| broken(e.to_string()))?;
-    let read = read_parts(service, &mut parts).await;
+    let read = read_parts(service, &caller, &mut parts, &ahead).await;
     if read.is_err() {
         // As above.
+        ahead.end();
         let rest = async { while let Ok(Some(_)) = parts.next_field().await {} };
         let _ = tokio::time::timeout(LINGER, rest).await;
     }
     read
 }
 
-async fn read_parts(service: &Shared, parts: &mut Multipart) -> Result<(Option<Upload>, Option<String>), Problem> {
+async fn read_parts(service: &Shared, caller: &Caller, parts: &mut Multipart, ahead: &Ahead) -> Result<(Option<Upload>, Option<String>), Problem> {
     let (mut upload, mut job) = (None, None);
     while let Some(mut part) = parts.next_field().await.map_err(|e| broken(e.to_string()))? {
+        ahead.used();
         match part.name() {
+            Some("file") if upload.is_some() => {
+                return Err(Refusal::new(RefusalKind::InvalidRequest, "There is more than one part `file`.").field("file").into());
+            }
             Some("file") => {
                 let name = part.file_name().unwrap_or("upload").to_owned();
-                let bytes = patient(part.map_err(std::io::Error::other));
-                upload = Some(service.intake.receive(&name, bytes, service.clock.now()).await?);
+                let bytes = reader(part.map_err(std::io::Error::other).inspect_ok(|_| ahead.used()));
+                upload = Some(service.intake.receive_for(caller.owner().as_ref(), &name, bytes, service.clock.now()).await?);
             }
             Some("job") => {
                 let mut text = Vec::new();
                 while let Some(chunk) = part.chunk().await.map_err(|e| broken(e.to_string()))? {
+                    ahead.used();
                     text.extend_from_slice(&chunk);
                     if text.len() > super::JSON_MAX_BYTES {
                         return Err(Refusal::new(RefusalKind::TooLarge, "The part `job` is larger than 1 MiB.").field("job").into());

@@ -1,6 +1,6 @@
 //! From what a client names as its input to bytes that were looked at.
 
-use super::{InputRef, Intake, digest, not_found, safe_name, sniff, storage};
+use super::{InputRef, Intake, Owner, digest, not_found, safe_name, sniff, storage};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
 use crate::job::{Input, Media, Output, Record, Source, Upload};
@@ -41,20 +41,25 @@ impl Found {
 }
 
 impl Intake {
-    /// Finds an input; `from` overrides what its bytes were recognised as.
-    pub async fn find(&self, input: &InputRef, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
+    /// Finds an input; `from` overrides what its bytes were recognised as. What is another owner's is not there.
+    pub async fn find(&self, input: &InputRef, owner: Option<&Owner>, from: Option<Format>, now: Timestamp) -> Result<Found, Refusal> {
         match input {
             InputRef::Upload(id) => {
                 let gone = |text: &str| not_found("input.upload", id, text);
-                let upload = self.store.upload(id).await.map_err(|_| gone("There is no such upload; uploads are kept for 24 hours."))?;
+                let is_open = |upload: &Upload| upload.owner.is_none() || owner.is_none_or(|owner| upload.owner.as_ref() == Some(&owner.token));
+                let upload = self.store.upload(id).await.ok().filter(is_open);
+                let upload = upload.ok_or_else(|| gone("There is no such upload; uploads are kept for 24 hours."))?;
                 if upload.expires_at < now {
                     return Err(gone("The upload has expired; send the file again."));
                 }
                 Found::upload(upload, from)
             }
-            InputRef::Url(url) => Found::upload(self.fetch(url, now).await?, from),
+            InputRef::Url(url) => Found::upload(self.fetch(url, owner, now).await?, from),
             InputRef::Path(path) => self.find_path(path, from).await,
             InputRef::Job { job, output } => {
+                if let Some(owner) = owner {
+                    self.check_own(owner, *job, "input.job").await?;
+                }
                 let record = self.store.get(*job).await.map_err(|_| not_found("input.job", job, "There is no such job."))?;
                 let made = record.job.outputs.iter().find(|o| output.as_ref().is_none_or(|name| *name == o.name));
                 let made = made.ok_or_else(|| not_found("input.output", output.as_deref().unwrap_or(""), "The job has no such output."))?;

@@ -1,6 +1,7 @@
 //! A job, as submitted.
 
 use super::InputRef;
+use crate::access::Quota;
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
 use crate::job::{JobId, OnPartial, Webhook};
@@ -84,6 +85,16 @@ pub struct Request {
     pub unique_key: Option<String>,
     #[serde(default)]
     pub fairness_key: Option<String>,
+    /// The token that asks; its jobs are its own.
+    #[serde(skip)]
+    pub owner: Option<Owner>,
+}
+
+/// Who sends files and jobs, where that is a token that sees only its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    pub token: String,
+    pub quota: Quota,
 }
 
 const OBJECT_MAX_BYTES: usize = 16 * 1024;
@@ -117,6 +128,7 @@ impl Request {
             after: Vec::new(),
             unique_key: None,
             fairness_key: None,
+            owner: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Inputs by address: fetched within the configured limits, and kept as an upload.
 
-use super::Intake;
+use super::{Intake, Owner};
 use crate::failure::{Refusal, RefusalKind};
 use crate::job::Upload;
 use crate::outbound::{Download, OutboundError};
@@ -12,7 +12,7 @@ use tokio_util::io::StreamReader;
 
 impl Intake {
     /// What is at this address, as an upload.
-    pub async fn fetch(&self, url: &str, now: Timestamp) -> Result<Upload, Refusal> {
+    pub async fn fetch(&self, url: &str, owner: Option<&Owner>, now: Timestamp) -> Result<Upload, Refusal> {
         let Some(outbound) = &self.outbound else {
             return Err(Refusal::new(RefusalKind::InvalidRequest, "Addresses are not fetched here.").field("input.url").given(url));
         };
@@ -24,7 +24,7 @@ impl Intake {
             broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refusal(&error, url));
             std::io::Error::other(error.to_string())
         });
-        let received = self.receive(&name, StreamReader::new(bytes), now).await;
+        let received = self.receive_for(owner, &name, StreamReader::new(bytes), now).await;
         let broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
         broken.map_or(received, Err)
     }

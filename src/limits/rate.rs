@@ -32,6 +32,16 @@ impl Rate {
         UNITS.iter().find(|(name, _)| *name == self.unit).map_or(1, |(_, seconds)| *seconds)
     }
 
+    /// Of so many in its period.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// Between two of them, when they are spread out.
+    pub fn interval(self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.interval_us().unsigned_abs().max(1))
+    }
+
     /// How many may start at once after a pause.
     pub fn burst(self) -> i64 {
         (i64::from(self.count) / self.period_s()).max(1)

@@ -20,8 +20,10 @@ use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+mod access;
 mod document;
 mod history;
+mod outbox;
 mod pipelines;
 pub mod redis;
 pub mod sqlite;
@@ -29,7 +31,9 @@ pub mod transition;
 mod tuning;
 mod workers;
 
+pub use access::{AUDIT_KEPT, Access, Audit};
 pub use history::{History, Measure, Step, Stretch, Sums};
+pub use outbox::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, Outbox, Settled, Target, Try};
 pub use pipelines::{PipelineRow, Pipelines, StepCounts};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
@@ -156,6 +160,8 @@ pub struct Filter {
     pub text: Option<String>,
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// Sent by this token.
+    pub owner: Option<String>,
     /// Newest first, below this one.
     pub before: Option<JobId>,
     pub limit: usize,
@@ -237,12 +243,14 @@ pub enum Notice {
     Tuning(String),
     /// A worker was given an order.
     Worker(String),
+    /// Somebody is to be told something.
+    Delivery,
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

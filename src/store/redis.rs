@@ -16,6 +16,7 @@
 //! | `redis+sentinel://[[user]:password@]host[:port],host.../service[/db]` | the master these sentinels name; the credentials are the server's |
 //! | `redis+cluster://[[user]:password@]host[:port],host...` | the owner of our slot; `rediss+sentinel`, `rediss+cluster` with TLS |
 
+mod access;
 mod address;
 mod change;
 mod check;
@@ -25,6 +26,7 @@ mod jobs;
 mod leases;
 mod link;
 mod notices;
+mod outbox;
 mod pipelines;
 mod purge;
 mod rounds;

@@ -1,9 +1,11 @@
 //! One suite for every keeper of a port: stores (SQLite in memory and on file, Redis) and blobs (a local folder, S3).
 
+mod access;
 mod blobs;
 mod dependencies;
 mod history;
 mod order;
+mod outbox;
 mod pipelines;
 mod rates;
 mod redis;

@@ -290,6 +290,7 @@ fn a_purge_spares_what_still_runs() {
             format: None,
             created_at: at(0),
             expires_at: at(5),
+            owner: None,
         };
         for id in ["used", "free"] {
             store.put_upload(upload(id)).await.unwrap();

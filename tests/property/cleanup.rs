@@ -7,7 +7,7 @@ use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::{Blobs, Staging, StagingFolder};
 use millrace::cleanup::{self, PURGE_RECORDS, PURGE_STAGING};
 use millrace::format::Format;
-use millrace::intake::{InputRef, Intake, Request};
+use millrace::intake::{InputRef, Intake, Request, Telling};
 use millrace::job::{JobId, Lease, Output, Record, Source, State};
 use millrace::queue::Queues;
 use millrace::store::sqlite::SqliteStore;
@@ -78,7 +78,8 @@ impl House {
         let blobs: Arc<dyn Blobs> = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let queues = Arc::new(Queues::load(&[]).unwrap());
-        let intake = Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![], outbound: None };
+        let telling = Telling::default();
+        let intake = Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![], outbound: None, telling };
         House { intake, store, blobs, now: Timestamp::now(), jobs: vec![], running: HashMap::new(), folder }
     }
 

@@ -3,6 +3,7 @@
 use crate::support::redis::RedisServer;
 use crate::support::s3::{BUCKET, PREFIX, S3Server};
 use crate::support::server::{Config, DEADLINE, Server, text_of};
+use crate::support::sink::{Asked, Sink};
 use crate::support::worker::Worker;
 use jiff::{SignedDuration, Timestamp};
 use millrace::blobs::local::LocalBlobs;
@@ -11,8 +12,8 @@ use millrace::blobs::{Blobs, Cache, Staging};
 use millrace::cleanup::{self, PURGE_STAGING};
 use millrace::job::{Event, JobId, LogLine, Record, State};
 use millrace::queue::Queues;
-use millrace::store::Store;
 use millrace::store::redis::RedisStore;
+use millrace::store::{DeliveryFilter, Store};
 use rustix::process::Signal;
 use serde_json::json;
 use std::io::{Cursor, Write};
@@ -22,11 +23,14 @@ use std::time::{Duration, Instant};
 
 /// Each is published for itself, so that a publication takes its time.
 const FILES: usize = 800;
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A service, one worker, and somebody who looks at rows and bytes without taking part.
 struct Site {
     server: Server,
     first: Worker,
+    /// The webhook of its jobs.
+    sink: Sink,
     /// Where rows and bytes are.
     shared: Config,
     store: Arc<dyn Store>,
@@ -53,11 +57,12 @@ impl Site {
     async fn open(config: Config, blobs: Arc<dyn Blobs>, folder: tempfile::TempDir) -> Site {
         let redis = RedisServer::start(&[]);
         let shared = config.variable("STORE", &redis.url("stale")).variable("LEASE", "3s");
-        let server = Server::start(shared.clone().variable("POOLS", "cleanup")).await;
+        let serve = shared.clone().variable("POOLS", "cleanup").variable("WEBHOOKS_SECRET", SECRET).variable("WEBHOOKS_ALLOW_PRIVATE", "true");
+        let (server, sink) = (Server::start(serve).await, Sink::start().await);
         let first = Worker::start(shared.clone(), "archive:1");
         first.ready().await;
         let store = Arc::new(RedisStore::open(&redis.url("stale")).await.unwrap());
-        Site { server, first, shared, store, blobs, folder, _redis: redis }
+        Site { server, first, sink, shared, store, blobs, folder, _redis: redis }
     }
 
     /// Another worker, who takes the job once the first one's lease is lost.
@@ -67,9 +72,11 @@ impl Site {
         second
     }
 
-    async fn told(&self, id: JobId) -> (Record, Vec<Event>, Vec<LogLine>) {
+    async fn told(&self, id: JobId) -> (Record, Vec<Event>, Vec<LogLine>, Vec<String>) {
         let events = self.store.events(0, Some(id), 1000).await.unwrap();
-        (self.store.get(id).await.unwrap(), events, self.store.log(id, 0).await.unwrap())
+        let letters = self.store.deliveries(DeliveryFilter { limit: 100, ..DeliveryFilter::default() }).await.unwrap();
+        let letters = letters.into_iter().map(|letter| letter.id).collect();
+        (self.store.get(id).await.unwrap(), events, self.store.log(id, 0).await.unwrap(), letters)
     }
 
     async fn is_there(&self, key: &str) -> bool {
@@ -114,7 +121,8 @@ fn many_files() -> Vec<u8> {
 
 /// The first worker is stopped in the middle of its publication, the second one does the job, the first one goes on.
 async fn stopped_while_it_publishes(site: Site) {
-    let id: JobId = site.server.submit("a.zip", many_files(), json!({"to": "files"})).await.parse().unwrap();
+    let webhook = json!({"url": site.sink.url("/")});
+    let id: JobId = site.server.submit("a.zip", many_files(), json!({"to": "files", "webhook": webhook})).await.parse().unwrap();
     let deadline = Instant::now() + DEADLINE;
     while !site.is_there(&format!("jobs/{id}/1/0")).await {
         assert!(Instant::now() < deadline, "it publishes:\n{}", site.first.log());
@@ -130,6 +138,8 @@ async fn stopped_while_it_publishes(site: Site) {
     let told = site.told(id).await;
     site.first_goes_on().await;
     assert!(site.told(id).await == told, "a stale worker changed something");
+    let letters: Vec<_> = site.sink.asked_for(1).await.iter().map(Asked::json).collect();
+    assert_eq!((letters.len(), &letters[0]["event"], &letters[0]["job"]["attempt"]), (1, &json!("succeeded"), &json!(2)));
 
     let (record, ..) = told;
     assert_eq!((record.job.attempt, record.artifacts.len()), (2, FILES));
@@ -167,7 +177,7 @@ async fn a_stale_worker_neither_renews_nor_ends_what_another_one_runs() {
     // Its child has reported progress all the while.
     site.first_goes_on().await;
     let id: JobId = id.parse().unwrap();
-    let (record, events, _) = site.told(id).await;
+    let (record, events, ..) = site.told(id).await;
     let last = record.job.attempts.last().unwrap();
     assert_eq!((record.job.state, last.number, &last.worker), (State::Running, 2, &second.name()));
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();

@@ -1,7 +1,10 @@
-//! Attacks on the jail, through the real launcher and the real binary.
+//! Attacks: on the jail, on the service, and through it on others. README.md lists them.
 
 #[cfg(feature = "testing")]
 mod jail;
+mod requests;
 mod secrets;
+mod secrets_compared;
+mod slow;
 mod ssrf;
 mod tus;

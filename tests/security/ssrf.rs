@@ -141,7 +141,7 @@ async fn other_schemes_and_credentials_are_refused() {
 #[tokio::test]
 async fn a_name_is_checked_by_the_address_that_is_connected_to() {
     let world = Sink::answering(|_| status(200)).await;
-    let inner = Sink::at("127.0.0.2", |_| status(200)).await;
+    let inner = Sink::at("127.0.0.2:0", |_| status(200)).await;
     let name = |sink: &Sink| format!("http://rebind.example:{}/", sink.address.port());
     // The first answer is harmless, the next ones are not: each connection asks once, and goes where it was told.
     let resolver = Rebinding::to(&["127.0.0.1", "127.0.0.2"]);
@@ -157,7 +157,7 @@ async fn a_name_is_checked_by_the_address_that_is_connected_to() {
 
 #[tokio::test]
 async fn redirects_are_checked_like_what_was_asked() {
-    let inner = Sink::at("127.0.0.2", |_| status(200)).await;
+    let inner = Sink::at("127.0.0.2:0", |_| status(200)).await;
     let leads_in = [inner.url("/"), format!("http://inner.example:{}/", inner.address.port()), "file:///etc/passwd".to_owned()];
     let sink = Sink::answering(move |asked| match asked.uri.path() {
         "/end" => Response::new(Body::from("there")),

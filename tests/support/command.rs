@@ -19,6 +19,12 @@ pub struct Done {
 }
 
 impl Done {
+    /// What it has said, all having gone well.
+    pub fn said(self) -> String {
+        assert_eq!(self.exit, 0, "{}", self.complaint);
+        self.out
+    }
+
     /// What was complained of this file.
     pub fn about(&self, input: &str) -> &str {
         let prefix = format!("millrace: {}: ", plain(input));

@@ -17,4 +17,5 @@ pub mod server;
 pub mod service;
 #[allow(dead_code)] // Tests of webhooks ask more of it.
 pub mod sink;
+pub mod smtp;
 pub mod worker;

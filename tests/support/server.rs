@@ -247,6 +247,12 @@ impl Server {
         self.spawn().await;
     }
 
+    /// Starts again with another configuration.
+    pub async fn restart_with(&mut self, change: impl FnOnce(Config) -> Config) {
+        self.config = change(std::mem::take(&mut self.config));
+        self.restart().await;
+    }
+
     async fn spawn(&mut self) {
         let mut command = clean(match &self.config.disk {
             None => Command::new(env!("CARGO_BIN_EXE_millrace")),

@@ -5,7 +5,7 @@ use millrace::blobs::local::LocalBlobs;
 use millrace::blobs::{Blobs, Staging};
 use millrace::clock::{SharedClock, SystemClock};
 use millrace::format::Format;
-use millrace::intake::{InputRef, Intake, Request};
+use millrace::intake::{InputRef, Intake, Request, Telling};
 use millrace::job::{Job, JobId, State};
 use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
@@ -63,6 +63,7 @@ impl Service {
             queues: queues.clone(),
             input_roots: vec![],
             outbound: None,
+            telling: Telling::default(),
         });
         let executed = || ForkServer::executed(env!("CARGO_BIN_EXE_millrace"), &[]);
         let zygotes = move || Arc::new(Zygotes::new(executed(), Wear::default()).unwrap()) as Arc<dyn Launcher>;

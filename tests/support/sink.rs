@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 
 /// Longer than anything a test waits for.
@@ -56,11 +56,11 @@ impl Sink {
     }
 
     pub async fn answering(answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) -> Sink {
-        Sink::at("127.0.0.1", answer).await
+        Sink::at("127.0.0.1:0", answer).await
     }
 
-    pub async fn at(host: &str, answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) -> Sink {
-        let listener = TcpListener::bind((host, 0)).await.unwrap();
+    pub async fn at(address: impl ToSocketAddrs, answer: impl Fn(&Asked) -> Response + Send + Sync + 'static) -> Sink {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let desk = Desk { answer: Arc::new(answer), asked: Arc::default(), count: Arc::new(watch::channel(0).0) };
         let router = Router::new().fallback(take).with_state(desk.clone());

@@ -1,9 +1,11 @@
 //! Commits changed records: compare the version, write everything that hangs on the record, or learn of the newer one.
 
+use super::outbox::{add_letters, watch};
 use super::scripts::COMMIT;
 use super::stored::{self, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds};
 use crate::job::{JobId, LogLine, Record, State};
+use crate::store::outbox::{Letter, letters};
 use crate::store::transition::{self, Kind};
 use crate::store::{Result, StoreError, document};
 use ::redis::{Cmd, Pipeline, Value};
@@ -18,6 +20,7 @@ const TRIES: usize = 50;
 #[derive(Default)]
 pub struct Change {
     events: Vec<(Kind, serde_json::Value)>,
+    letters: Vec<Letter>,
     log: Vec<LogLine>,
     reindexed: bool,
     asks_to_stop: bool,
@@ -34,16 +37,22 @@ pub enum Outcome {
 }
 
 impl Change {
-    /// A transition with its event; searches find the error code from now on.
-    pub fn transition(record: &Record, kind: Kind) -> Change {
+    /// A transition with its event and its letters; searches find the error code from now on.
+    pub fn transition(record: &Record, kind: Kind, now: Timestamp) -> Change {
         let reindexed = record.job.error.is_some() && record.job.state.is_terminal();
-        Change { events: vec![(kind, transition::detail(record))], reindexed, ..Change::default() }
+        Change { reindexed, ..Change::event(record, kind, transition::detail(record), now) }
     }
 
-    /// An event that comes before those there are.
-    pub fn after(mut self, kind: Kind, detail: serde_json::Value) -> Change {
-        self.events.insert(0, (kind, detail));
-        self
+    /// What has just become of a record, with this event.
+    pub fn event(record: &Record, kind: Kind, detail: serde_json::Value, now: Timestamp) -> Change {
+        Change { events: vec![(kind, detail)], letters: letters(record, kind, now), ..Change::default() }
+    }
+
+    /// The same, with what is told before it.
+    pub fn after(mut self, mut first: Change) -> Change {
+        first.events.append(&mut self.events);
+        first.letters.append(&mut self.letters);
+        Change { events: first.events, letters: first.letters, ..self }
     }
 
     pub fn with_log(self, log: &[LogLine]) -> Change {
@@ -153,7 +162,8 @@ fn add_change(call: &mut Cmd, stored: &Stored, change: &Change) -> Result<()> {
     for line in &change.log {
         call.arg(document::text(line)?);
     }
-    Ok(())
+    call.arg(watch(record)?);
+    add_letters(call, &change.letters)
 }
 
 pub fn pipeline(calls: &[Cmd]) -> Pipeline {

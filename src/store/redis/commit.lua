@@ -4,7 +4,7 @@
 -- ARGV  1 now  2 operation
 --       then per record (at most 1,000): id, the version the change was made on, state, attempt, what REST names (wa: the ids of all it
 --       waits for), body, '1' to renew its words, a notice beside the usual ones or '', number of events, kind and detail of each,
---       number of log lines, each as JSON
+--       number of log lines, each as JSON, what to write when it starts ('-': forget that), number of letters, id, JSON and job of each
 -- Returns per record 'done', 'ended' (done, and jobs that waited for this one are to be told), 'taken' (another live job holds its
 --         unique key), 'unknown <id>' (no such job to wait for), '' (no such job),
 --         or what is found when the version is another one: the caller applies its change to that.
@@ -17,6 +17,7 @@ while at <= #ARGV do
   at = at + 8
   at = at + 1 + 2 * ARGV[at]
   at = at + 1 + ARGV[at]
+  at = at + 2 + 3 * ARGV[at + 1]
 end
 local texts = for_all('MGET', ':job:', ids)
 local is_awaited = for_all('EXISTS', ':waits:', ids) > 0
@@ -69,6 +70,8 @@ local function commit(text, id, at)
   local lines_at = at + 9 + 2 * ARGV[at + 8]
   for i = at + 9, lines_at - 1, 2 do event(now, ARGV[i], id, job.q, ARGV[i + 1]) end
   log(id, lines_at + 1, lines_at + ARGV[lines_at])
+  watch(id, ARGV[lines_at + ARGV[lines_at] + 1])
+  post_all(id, now, lines_at + ARGV[lines_at] + 2)
   notice('job ' .. id)
   if ARGV[at + 7] ~= '' then notice(ARGV[at + 7]) end
   return answer

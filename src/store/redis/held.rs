@@ -2,7 +2,7 @@
 //! the version, and what is missing or outdated here is read again.
 
 use super::stored::Stored;
-use crate::job::JobId;
+use crate::job::{JobId, Record};
 use crate::store::{Renewal, transition};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,11 @@ impl Held {
     /// The version known here; 0 when none is.
     pub fn version(&self, id: JobId) -> u64 {
         self.lock().get(&id).map_or(0, |stored| stored.version)
+    }
+
+    /// Reads what is known here of a record in which somebody may be interested.
+    pub fn look<T>(&self, id: JobId, read: impl FnOnce(&Record) -> T) -> Option<T> {
+        self.lock().get(&id).map(|stored| read(&stored.record))
     }
 
     /// Follows a renewal that made `version` of the one before.

@@ -5,30 +5,35 @@
 --       4-6 of a schedule: the fire it expects, the next one, its JSON; of a pipeline: the version it expects (0: none is there),
 --       how :pipeline:<id> begins from now on, its document
 --       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
---       digest of the request
+--       digest of the request, what to write when it starts, number of letters, id, JSON and job of each
 -- Returns 'missing' (no such schedule), 'late' (somebody else was faster), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local WIDTH, FIRST, KEPT_S = 7, 6, 86400
+local FIRST, KEPT_S = 7, 86400
 local now, kind, name = ARGV[1], ARGV[2], ARGV[3]
 local STATES = {['1'] = 'running', ['2'] = 'succeeded', ['3'] = 'failed', ['4'] = 'cancelled'}
 local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
-local total = (#ARGV - FIRST) / WIDTH
+local places, total, next_at = {}, 0, FIRST
+while next_at <= #ARGV do
+  total = total + 1
+  places[total] = next_at - 1
+  next_at = next_at + 9 + 3 * ARGV[next_at + 8]
+end
 local function exists(id) return call('EXISTS', P .. ':job:' .. id) == 1 end
 
 local pipeline, is_repeated
 if kind == 'schedule' then
   local due = call('HGET', P .. ':due', name)
   if not due then return 'missing' end
-  if due ~= ARGV[4] and not (total > 0 and exists(ARGV[FIRST + 1])) then return 'late' end
+  if due ~= ARGV[4] and not (total > 0 and exists(ARGV[FIRST])) then return 'late' end
 elseif kind == 'pipeline' then
   pipeline = string.match(call('GET', P .. ':pipeline:' .. name) or '', '^[^\n]*')
   is_repeated = pipeline == ARGV[5]
   if not is_repeated and (string.match(pipeline, '^%d+') or '0') ~= ARGV[4] then return 'late' end
 end
 for n = 1, total do
-  local at = FIRST + (n - 1) * WIDTH
+  local at = places[n]
   local id, key, digest = ARGV[at + 1], ARGV[at + 6], ARGV[at + 7]
   jobs[n] = read_rest(ARGV[at + 3])
   local unique_key = jobs[n].uk
@@ -79,7 +84,7 @@ local function has_turn(job)
 end
 for n = 1, total do
   if twin[n] == '' then
-    local at, job = FIRST + (n - 1) * WIDTH, jobs[n]
+    local at, job = places[n], jobs[n]
     local id, rest, body = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
     job.st = '0'
     if job.wa ~= '' then
@@ -93,6 +98,8 @@ for n = 1, total do
     if job.pi ~= '' then add(':jobs-of:' .. string.match(job.pi, '^%S+'), 0, id) end
     index(id, body)
     event(now, 'queued', id, job.q, ARGV[at + 5])
+    watch(id, ARGV[at + 8])
+    post_all(id, now, at + 9)
   end
 end
 local answer = {}

@@ -3,13 +3,18 @@
 use super::change::{Change, unknown_dependency};
 use super::scripts::{EVENTS, INSERT, LIST, REMOVE};
 use super::stored::{self, Stored, decode, is_nothing};
-use super::{RedisStore, milliseconds, read_all, search};
+use super::{RedisStore, milliseconds, outbox, read_all, search};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
+use crate::store::outbox::letters;
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, document, transition};
 use ::redis::{Cmd, Value, cmd};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use tokio::sync::broadcast;
+
+/// Jobs read in one step of a search for a token's own, and such steps in one call.
+const OWNED_STEP: usize = 500;
+const OWNED_STEPS_MAX: usize = 200;
 
 /// What an insert must find, and leaves: the schedule that fires, or the pipeline that goes on.
 pub struct Guard {
@@ -45,14 +50,16 @@ impl Jobs for RedisStore {
 
     async fn list(&self, filter: Filter) -> Result<Vec<Job>> {
         let filter = Filter { limit: filter.limit.clamp(1, 500), ..filter };
-        let terms = search::terms(filter.text.as_deref().unwrap_or_default());
-        let found = if terms.is_empty() { self.page(&filter).await? } else { self.search(&filter, &terms).await? };
+        let found = match &filter.owner {
+            Some(owner) => self.owned_by(owner, &filter).await?,
+            None => self.found(&filter).await?,
+        };
         Ok(found.into_iter().map(|stored| stored.record.job).collect())
     }
 
     async fn cancel(&self, id: JobId, mode: CancelMode, now: Timestamp) -> Result<Job> {
         let cancelled = self.change(id, now, |record| match transition::cancel(record, mode, now) {
-            Some(kind) => Ok(Change::transition(record, kind).asking_to_stop()),
+            Some(kind) => Ok(Change::transition(record, kind, now).asking_to_stop()),
             None => Err(Box::new(record.job.clone())),
         });
         Ok(cancelled.await?.map_or_else(|unchanged| *unchanged, |record| record.job))
@@ -64,7 +71,7 @@ impl Jobs for RedisStore {
                 return Err(StoreError::WrongState(record.job.state));
             }
             let kind = transition::retry(record, now);
-            Ok(Change::transition(record, kind))
+            Ok(Change::transition(record, kind, now))
         });
         let job = retried.await?.map(|record| record.job)?;
         if job.waiting_on.is_empty() { Ok(job) } else { self.after_others(id).await }
@@ -131,6 +138,28 @@ impl RedisStore {
         Ok(self.read(id).await?.record.job)
     }
 
+    async fn found(&self, filter: &Filter) -> Result<Vec<Stored>> {
+        let terms = search::terms(filter.text.as_deref().unwrap_or_default());
+        if terms.is_empty() { self.page(filter).await } else { self.search(filter, &terms).await }
+    }
+
+    /// No index has a token's jobs: they are read among those of others, as far as one call goes.
+    async fn owned_by(&self, owner: &str, filter: &Filter) -> Result<Vec<Stored>> {
+        let mut step = Filter { limit: OWNED_STEP, ..filter.clone() };
+        let mut page = Vec::new();
+        for _ in 0..OWNED_STEPS_MAX {
+            let found = self.found(&step).await?;
+            let is_last = found.len() < OWNED_STEP;
+            step.before = found.last().map(Stored::id);
+            page.extend(found.into_iter().filter(|stored| stored.record.owner.as_deref() == Some(owner)));
+            if is_last || page.len() >= filter.limit {
+                break;
+            }
+        }
+        page.truncate(filter.limit);
+        Ok(page)
+    }
+
     pub async fn insert_if(&self, guard: Option<Guard>, mut jobs: Vec<NewJob>, now: Timestamp) -> Result<Insertion> {
         for job in jobs.iter_mut().map(|new| &mut new.record.job) {
             let mut seen = BTreeSet::new();
@@ -143,7 +172,7 @@ impl RedisStore {
             None => call.arg(&["", "", "", "", ""]),
         };
         for new in &jobs {
-            add_job(&mut call, new)?;
+            add_job(&mut call, new, now)?;
         }
         let answer = self.link().ask_one(&call).await?;
         if let Value::BulkString(text) = &answer {
@@ -198,13 +227,14 @@ pub fn removal(answer: Value) -> Result<Removal> {
 }
 
 /// One job's arguments, as insert.lua lists them.
-fn add_job(call: &mut Cmd, new: &NewJob) -> Result<()> {
+fn add_job(call: &mut Cmd, new: &NewJob, now: Timestamp) -> Result<()> {
     let (record, job) = (&new.record, &new.record.job);
     let (key, digest) = new.idempotency.as_ref().map_or(("", ""), |(key, digest)| (key, digest));
     call.arg(job.id.to_string()).arg(job.attempt).arg(stored::rest(record)?);
     call.arg(Stored::body(&stored::index(record), record)?);
     call.arg(serde_json::json!({"converter": job.converter}).to_string()).arg(key).arg(digest);
-    Ok(())
+    call.arg(outbox::watch(record)?);
+    outbox::add_letters(call, &letters(record, "queued", now))
 }
 
 /// The events of one entry of the stream, the last of which has the entry's number.

@@ -2,7 +2,8 @@
 -- Takes up to `max` jobs that are due in one queue, each with its attempt counted up.
 -- ARGV  1 now  2 queue  3 max  4 the lease's end  5 the lease's facts as JSON: with the queue's live settings
 --       they are kept beside the record, and every reader makes the attempt of them
---       6 operation  7 the queue file's rate limit, as "100/m", or ''  8 now in microseconds  9 '1' when this is a repetition after a lost answer
+--       6 operation  7 the queue file's rate limit, as "100/m", or ''  8 now in microseconds
+--       9 what ids of letters begin with  10 '1' when this is a repetition after a lost answer
 -- Returns {'expired', found...}: jobs past their expires_at, to be failed by the caller before it asks again;
 --         or {'leased', found...}, best first.
 -- Repeated: the leases of the first try are given again.
@@ -26,7 +27,7 @@ local function limited(rate, wanted)
   end
 end
 
-if ARGV[9] == '1' then
+if ARGV[10] == '1' then
   for _, id in ipairs(call('ZRANGE', P .. ':leased', 0, -1)) do
     local job = load(id)
     if job.op == ARGV[6] then answer[#answer + 1] = found(id, job) end
@@ -56,6 +57,7 @@ local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n(
 local ids = {}
 for head = 1, #heads, 2 do ids[#ids + 1] = heads[head] end
 local texts, bodies = for_all('MGET', ':job:', ids), for_all('MGET', ':body:', ids)
+local watched = call('EXISTS', P .. ':started') == 1 and call('HMGET', P .. ':started', unpack(ids))
 for i, id in ipairs(ids) do
   local score = tonumber(heads[2 * i])
   local line = line_of(queue, 9 - math.floor(score / 1e13))
@@ -66,6 +68,9 @@ for i, id in ipairs(ids) do
   place(id, {st = '1', q = queue, pi = pipeline}, ARGV[4])
   save(id, version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', ev, rest)
   event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
+  if watched and watched[i] then
+    post(ARGV[9] .. '_' .. i, now, id, 'd', watched[i], 'b', bodies[i], 'f', ARGV[5], 't', tuning or '')
+  end
   answer[#answer + 1] = {version, bodies[i], ARGV[5], tuning or '', false, {}}
 end
 note_starts(#ids)

@@ -1,12 +1,16 @@
 //! The worker's verbs.
 
 use super::change::{Change, pipeline};
+use super::outbox::add_letters;
 use super::scripts::{LEASE, RENEW};
 use super::stored::{self, Facts, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, read_all};
 use crate::job::{Job, Lease, LogLine, Record};
 use crate::limits::Rate;
-use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, StoreError, Tuning, document, transition};
+use crate::store::outbox::progress_letters;
+use crate::store::{
+    Delivery, Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, StoreError, Tuning, document, transition,
+};
 use ::redis::{Cmd, Pipeline, Value, cmd};
 use jiff::Timestamp;
 
@@ -42,14 +46,13 @@ impl Leases for RedisStore {
     }
 
     async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>> {
-        let _ = now;
         if renewals.is_empty() {
             return Ok(Vec::new());
         }
         let mut call = RENEW.call(self.link().prefix());
-        call.arg(milliseconds(until)).arg(self.operation());
+        call.arg(milliseconds(until)).arg(self.operation()).arg(milliseconds(now));
         for renewal in &renewals {
-            self.add_renewal(&mut call, renewal)?;
+            self.add_renewal(&mut call, renewal, now)?;
         }
         let answers: Vec<Value> = decode(self.link().ask_one(&call).await?)?;
         let mut renewed = Vec::with_capacity(renewals.len());
@@ -60,10 +63,7 @@ impl Leases for RedisStore {
     }
 
     async fn output_done(&self, lease: Lease, done: OutputDone, now: Timestamp) -> Result<Fenced<()>> {
-        let told = self.fenced(lease, now, |record| {
-            let (kind, detail) = output_done(record, done.clone());
-            Change::default().after(kind, detail)
-        });
+        let told = self.fenced(lease, now, |record| output_done(record, done.clone(), now));
         Ok(told.await?.map(drop))
     }
 
@@ -79,7 +79,7 @@ impl Leases for RedisStore {
     async fn release(&self, lease: Lease, log: Vec<LogLine>, now: Timestamp) -> Result<Fenced<()>> {
         let told = self.fenced(lease, now, |record| {
             let kind = transition::release(record, now);
-            Change::transition(record, kind).with_log(&log)
+            Change::transition(record, kind, now).with_log(&log)
         });
         Ok(told.await?.map(drop))
     }
@@ -109,7 +109,7 @@ impl RedisStore {
         let mut call = LEASE.call(self.link().prefix());
         call.arg(milliseconds(now)).arg(&request.queue).arg(request.max).arg(milliseconds(request.until));
         call.arg(document::text(&facts)?).arg(self.operation());
-        call.arg(request.rate_limit.map(|rate| rate.to_string()).unwrap_or_default()).arg(now.as_microsecond());
+        call.arg(request.rate_limit.map(|rate| rate.to_string()).unwrap_or_default()).arg(now.as_microsecond()).arg(Delivery::new_id());
         Ok(call)
     }
 
@@ -131,7 +131,7 @@ impl RedisStore {
         self.change_all(expired, now, |record| Some(transition::expire(record, now))).await.map(drop)
     }
 
-    fn add_renewal(&self, call: &mut Cmd, renewal: &Renewal) -> Result<()> {
+    fn add_renewal(&self, call: &mut Cmd, renewal: &Renewal, now: Timestamp) -> Result<()> {
         let (lease, facts) = (renewal.lease, stored::facts(renewal)?);
         call.arg(lease.job.to_string()).arg(lease.attempt).arg(self.held().version(lease.job)).arg(facts.len());
         for (name, text) in facts {
@@ -141,7 +141,14 @@ impl RedisStore {
         for line in &renewal.log {
             call.arg(document::text(line)?);
         }
-        Ok(())
+        // Of an attempt whose record is not known here no progress is told; there will be more.
+        let letters = self.held().look(lease.job, |record| {
+            let mut record = record.clone();
+            let before = record.job.progress.percent;
+            transition::renew(&mut record, renewal);
+            progress_letters(&record, before, now)
+        });
+        add_letters(call, &letters.unwrap_or_default())
     }
 
     async fn renewed(&self, renewal: &Renewal, answer: Value) -> Result<Renewed> {
@@ -187,17 +194,18 @@ pub fn leased(answer: Value) -> Result<Leased> {
     Ok(if kind == "expired" { Leased::Expired(found) } else { Leased::Records(found) })
 }
 
-fn output_done(record: &mut Record, done: OutputDone) -> (transition::Kind, serde_json::Value) {
+fn output_done(record: &mut Record, done: OutputDone, now: Timestamp) -> Change {
     let detail = serde_json::json!({"output": done.group, "files": done.entries.len()});
-    (transition::output_done(record, done), detail)
+    let kind = transition::output_done(record, done);
+    Change::event(record, kind, detail, now)
 }
 
 pub fn finished(record: &mut Record, finish: &Finish, now: Timestamp) -> Change {
-    let told = finish.output.clone().map(|done| output_done(record, done));
+    let told = finish.output.clone().map(|done| output_done(record, done, now));
     let kind = transition::finish(record, finish, now);
-    let change = Change::transition(record, kind).with_log(&finish.log);
+    let change = Change::transition(record, kind, now).with_log(&finish.log);
     match told {
-        Some((kind, detail)) => change.after(kind, detail),
+        Some(told) => change.after(told),
         None => change,
     }
 }

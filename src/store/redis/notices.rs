@@ -47,6 +47,7 @@ fn read(line: &str) -> Option<Notice> {
     let (kind, of) = line.split_once(' ')?;
     match kind {
         "ready" => Some(Notice::Ready(of.to_owned())),
+        "delivery" => Some(Notice::Delivery),
         "worker" => Some(Notice::Worker(of.to_owned())),
         "tuning" => Some(Notice::Tuning(of.to_owned())),
         "job" => of.parse().ok().map(Notice::Job),

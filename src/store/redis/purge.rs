@@ -23,6 +23,8 @@ pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> 
     uploads(store, policy.limit, now, &mut purged).await?;
     pipelines(store, policy, &mut purged).await?;
     store.link().ask_one(&FORGET_TURNS.call(store.link().prefix())).await?;
+    store.purge_letters(now).await?;
+    store.purge_audit(now).await?;
     events(store, now.saturating_sub(EVENTS_KEPT).unwrap_or(Timestamp::MIN)).await?;
     Ok(purged)
 }

@@ -5,9 +5,10 @@
 -- :job:<id>      string  what scripts decide by, a line each. First what HEAD names: v version, op last operation, st state (0 queued,
 --                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, le and tu the lease's facts and the queue's live
 --                        settings then (since the last commit), rn 1 when :run:<id> is there, ev numbers of its events. Then what REST
---                        names: fm format, ex expires_at, pi pipeline and step, q queue, pr priority, ra run_at, cr created_at, fi finished_at, by 1 while
---                        published outputs are stored, up upload, bo borrowed blob, uk unique key, fk fairness key as JSON, wa ids of
---                        the jobs a queued one waits for. Absent values are empty. A hash of so many fields takes ten times as long.
+--                        names: fm format, ex expires_at, pi pipeline and step, q queue, pr priority, ra run_at, cr created_at, fi
+--                        finished_at, by 1 while published outputs are stored, up upload, bo borrowed blob, uk unique key, fk fairness
+--                        key as JSON, ow the token that sent it, wa ids of the jobs a queued one waits for. Absent values are empty. A
+--                        hash of so many fields takes ten times as long.
 -- :body:<id>     string  the words a search finds it by, a newline, the record as JSON as of the last commit
 -- :run:<id>      hash    what renewals have brought since that commit: progress, media, output:<group>
 -- :log:<id>      list    log lines as JSON          :told:<id>  string  numbers of the events of a job that was removed
@@ -21,7 +22,7 @@
 -- :leased        zset by the lease's end: running jobs, which are few
 -- :ended:<q>     zset by finished_at     :bytes:<q>    the same, those whose outputs are stored
 -- :words         zset, all scores 0: "<word> <id>" and "#<id>"
--- :unique, :borrowed, :using  hash  unique key -> job id, blob key and upload -> number of users: of live (queued or running) jobs
+-- :unique, :borrowed, :using, :owned  hash  unique key -> job id; blob key, upload and token -> number of jobs: of live ones (queued or running)
 -- :seq           number of the last event           :events     stream, entry <number>-0 has the events up to that number, a few at
 --                        a time: each a value of five lines, when, kind, job, queue, detail
 -- :idem:<key>    string  digest, newline, job id; kept for a day
@@ -30,6 +31,11 @@
 -- :pipelines, :pipelines:<st>  zset, all scores 0: their ids, which sort by age   :pipelines-ended  zset by finished_at
 -- :jobs-of:<id>  zset, all scores 0: a pipeline's jobs             :steps:<id>    hash  "<st> <step>" -> number of jobs
 -- :tunings, :schedules, :due  hash  by name: JSON, JSON, next fire     :paused  set of queues
+-- :tokens        hash    id -> JSON      :spent:<token>:<day>  string  bytes      :audit  zset, all scores 0: "<id> <JSON>"
+-- :letter:<id>   hash    a how often it was taken, s state (0 pending, 1 delivered, 2 dead), q job, d the delivery as JSON, and the job
+--                        as it was: j as JSON, or of one that was leased, b body, f the lease's facts, t the queue's live settings
+-- :outbox        zset by the time they are due: pending letters    :letters:<s>, :letters:of:<job>  zset, all scores 0: ids, which sort by time
+-- :started       hash    id -> the letter to write when the job starts, without its id and time     :off  hash  URL -> since when
 -- :workers       hash    id -> seen_at, space, JSON                :orders, :taken  hash  id -> an order; operation, space, the order it took
 --
 -- Times are milliseconds since 1970, as text. Each call costs a microsecond beside its work, so what many jobs need is read and written
@@ -39,7 +45,7 @@ local P, call = KEYS[1], redis.call
 -- Events live in memory: beside their age, their number is limited.
 local EVENTS_MAX, EVENTS_TOGETHER, LOG_LINES_MAX, PROMOTED_MAX = 1000000, 20, 2000, 1000
 local HEAD = '^(%d+)\n([^\n]*)\n(%d)\n(%d+)\n([^\n]*)\n([^\n]*)\n(1?)\n([^\n]*)\n(.*)$'
-local REST = '^' .. string.rep('([^\n]*)\n', 13) .. '([^\n]*)$'
+local REST = '^' .. string.rep('([^\n]*)\n', 14) .. '([^\n]*)$'
 -- Values in one call: the stack of Lua has an end.
 local VALUES_MAX = 1000
 
@@ -156,8 +162,8 @@ end
 
 -- What REST names.
 local function read_rest(rest)
-  local fm, ex, pi, q, pr, ra, cr, fi, by, up, bo, uk, fk, wa = string.match(rest, REST)
-  return {fm = fm, ex = ex, pi = pi, q = q, pr = pr, ra = ra, cr = cr, fi = fi, by = by, up = up, bo = bo, uk = uk, fk = fk, wa = wa}
+  local fm, ex, pi, q, pr, ra, cr, fi, by, up, bo, uk, fk, ow, wa = string.match(rest, REST)
+  return {fm = fm, ex = ex, pi = pi, q = q, pr = pr, ra = ra, cr = cr, fi = fi, by = by, up = up, bo = bo, uk = uk, fk = fk, ow = ow, wa = wa}
 end
 
 local function read(text)
@@ -236,6 +242,7 @@ local function hold(id, job)
   if job.uk ~= '' then call('HSET', P .. ':unique', job.uk, id) end
   use(':borrowed', job.bo, id, 1)
   use(':using', job.up, id, 1)
+  use(':owned', job.ow, id, 1)
   if job.up ~= '' then call('ZREM', P .. ':uploads', job.up) end
 end
 
@@ -243,6 +250,7 @@ local function let_go(id, job)
   if job.uk ~= '' and call('HGET', P .. ':unique', job.uk) == id then call('HDEL', P .. ':unique', job.uk) end
   use(':borrowed', job.bo, id, -1)
   use(':using', job.up, id, -1)
+  use(':owned', job.ow, id, -1)
   local upload = job.up ~= '' and call('HEXISTS', P .. ':using', job.up) == 0 and call('GET', P .. ':upload:' .. job.up)
   if upload then call('ZADD', P .. ':uploads', string.match(upload, '^%S+'), job.up) end
 end
@@ -319,6 +327,25 @@ end
 
 local function index(id, body)
   for _, member in ipairs(words(id, body)) do add(':words', 0, member) end
+end
+
+-- Writes a letter with the fields given.
+local function post(letter, due, job, ...)
+  call('HSET', P .. ':letter:' .. letter, 'a', '0', 's', '0', 'q', job, ...)
+  add(':outbox', due, letter)
+  add(':letters:0', 0, letter)
+  add(':letters:of:' .. job, 0, letter)
+  notice('delivery due')
+end
+
+-- Writes the letters that ARGV[at] counts.
+local function post_all(job, due, at)
+  for i = at + 1, at + 3 * ARGV[at], 3 do post(ARGV[i], due, job, 'd', ARGV[i + 1], 'j', ARGV[i + 2]) end
+end
+
+-- Notes the letter to write when a job starts.
+local function watch(id, letter)
+  if letter == '-' then call('HDEL', P .. ':started', id) elseif letter ~= '' then call('HSET', P .. ':started', id, letter) end
 end
 
 -- Appends ARGV[first] to ARGV[last]; what is past the cap is dropped.

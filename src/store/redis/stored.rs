@@ -51,13 +51,7 @@ impl Stored {
             record.job.waiting_on = waiting.split_ascii_whitespace().filter_map(|id| id.parse().ok()).collect();
         }
         if !facts.is_empty() {
-            if !tuning.is_empty() {
-                transition::tune(&mut record, &document::parse(&tuning)?);
-            }
-            // The last one it waited for may have succeeded since that commit.
-            record.job.waiting_on.clear();
-            let facts: Facts = document::parse(&facts)?;
-            transition::lease(&mut record, &facts.worker, facts.sandbox_level, facts.now);
+            leased(&mut record, &facts, &tuning)?;
         }
         if !run.is_empty() {
             let lease = Lease { job: record.job.id, attempt: record.job.attempt };
@@ -74,6 +68,18 @@ impl Stored {
     pub fn body(words: &str, record: &Record) -> Result<String> {
         Ok(format!("{words}\n{}", document::text(record)?))
     }
+}
+
+/// What a lease has made of a record, under the queue's live settings then.
+pub fn leased(record: &mut Record, facts: &str, tuning: &str) -> Result<()> {
+    if !tuning.is_empty() {
+        transition::tune(record, &document::parse(tuning)?);
+    }
+    // The last one it waited for may have succeeded since that commit.
+    record.job.waiting_on.clear();
+    let facts: Facts = document::parse(facts)?;
+    transition::lease(record, &facts.worker, facts.sandbox_level, facts.now);
+    Ok(())
 }
 
 /// What REST in shared.lua names, in its order.
@@ -94,6 +100,7 @@ pub fn rest(record: &Record) -> Result<String> {
         record.borrowed().unwrap_or_default(),
         job.unique_key.as_deref().unwrap_or_default(),
         &document::text(&job.fairness_key.as_deref().unwrap_or_default())?,
+        record.owner.as_deref().unwrap_or_default(),
         &waiting,
     ];
     Ok(lines.join("\n"))

@@ -148,7 +148,7 @@ impl RedisStore {
             let kind = apply(&mut stored.record);
             is_changed.push(kind.is_some());
             changes.extend(kind.map(|kind| {
-                let change = Change::transition(&stored.record, kind);
+                let change = Change::transition(&stored.record, kind, now);
                 (stored, change)
             }));
         }

@@ -84,7 +84,7 @@ fn told(record: &mut Record, dependency: JobId, state: State, at: Timestamp) -> 
     }
     if state != State::Succeeded {
         let kind = transition::dependency_failed(record, dependency, state, at);
-        return Some(Change::transition(record, kind));
+        return Some(Change::transition(record, kind, at));
     }
     transition::dependency_succeeded(record, dependency, at);
     Some(Change::default())

@@ -2,8 +2,9 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, rows, state_number};
-use super::{turns, waits};
+use super::{outbox, turns, waits};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
+use crate::store::outbox::letters;
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition};
 use jiff::Timestamp;
 use rusqlite::{Connection, ToSql, params};
@@ -132,6 +133,7 @@ pub fn insert(tx: &mut Tx<'_>, new: NewJob, now: Timestamp) -> Result<Inserted> 
     let job = &found.record.job;
     tx.notice(Notice::Ready(job.queue.clone()));
     tx.event("queued", job.id, &job.queue, serde_json::json!({"converter": job.converter}), now)?;
+    outbox::write(tx, letters(&found.record, "queued", now))?;
     waits::begin(tx, &mut found, failed, now)?;
     Ok(Inserted::New(found.record.job))
 }
@@ -184,6 +186,9 @@ fn list_query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
     }
     if let Some(until) = filter.until {
         narrow(" AND created_at < ?", Box::new(until.as_millisecond()));
+    }
+    if let Some(owner) = &filter.owner {
+        narrow(" AND owner = ?", Box::new(owner.clone()));
     }
     if let Some(before) = filter.before {
         narrow(" AND seq < (SELECT seq FROM jobs WHERE id = ?)", Box::new(before.to_string()));

@@ -2,9 +2,10 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, parse, rows};
-use super::{turns, waits};
+use super::{outbox, turns, waits};
 use crate::job::{Job, Lease, LogLine, Record};
 use crate::limits::Rate;
+use crate::store::outbox::{letters, progress_letters};
 use crate::store::{Finish, LeaseLost, LeaseRequest, Leases, OutputDone, Renewal, Renewed, Result, Tuning, transition};
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -27,8 +28,7 @@ impl Leases for SqliteStore {
     }
 
     async fn renew(&self, renewals: Vec<Renewal>, until: Timestamp, now: Timestamp) -> Result<Vec<Renewed>> {
-        let _ = now;
-        self.write(move |tx| renewals.iter().map(|renewal| renew(tx, renewal, until)).collect()).await
+        self.write(move |tx| renewals.iter().map(|renewal| renew(tx, renewal, until, now)).collect()).await
     }
 
     async fn output_done(&self, lease: Lease, done: OutputDone, now: Timestamp) -> Result<Fenced<()>> {
@@ -128,16 +128,19 @@ fn output_done(tx: &mut Tx<'_>, found: &mut Found, done: OutputDone, now: Timest
     let detail = serde_json::json!({"output": done.group, "files": done.entries.len()});
     let kind = transition::output_done(&mut found.record, done);
     let job = &found.record.job;
-    tx.event(kind, job.id, &job.queue, detail, now)
+    tx.event(kind, job.id, &job.queue, detail, now)?;
+    outbox::write(tx, letters(&found.record, kind, now))
 }
 
-fn renew(tx: &mut Tx<'_>, renewal: &Renewal, until: Timestamp) -> Result<Renewed> {
+fn renew(tx: &mut Tx<'_>, renewal: &Renewal, until: Timestamp, now: Timestamp) -> Result<Renewed> {
     let Ok(mut found) = tx.find(renewal.lease.job) else { return Ok(Renewed::Lost) };
     if !transition::is_held(&found.record, renewal.lease) {
         return Ok(Renewed::Lost);
     }
+    let before = found.record.job.progress.percent;
     transition::renew(&mut found.record, renewal);
     tx.save(&found, Some(until))?;
+    outbox::write(tx, progress_letters(&found.record, before, now))?;
     tx.append_log(found.seq, &renewal.log)?;
     let job = found.record.job;
     Ok(Renewed::Held { cancel: job.cancel, soft_time_limit: job.soft_time_limit, hard_time_limit: job.hard_time_limit })

@@ -1,8 +1,9 @@
 //! Rows in and out: what the verbs share.
 
-use super::{failed, turns, waits};
+use super::{failed, outbox, turns, waits};
 use crate::job::{Event, JobId, LogLine, Record, State};
 pub use crate::store::document::{parse, text, time};
+use crate::store::outbox::letters;
 use crate::store::{Notice, Result, StoreError, document, transition};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params};
@@ -66,8 +67,8 @@ impl<'c> Tx<'c> {
     pub fn insert(&mut self, record: Record, turn: Option<i64>) -> Result<Found> {
         let job = &record.job;
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, owner, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -86,6 +87,7 @@ impl<'c> Tx<'c> {
                 !job.waiting_on.is_empty(),
                 job.pipeline.map(|id| id.to_string()),
                 job.step,
+                record.owner,
                 text(&record)?,
             ],
         )?;
@@ -118,7 +120,7 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Saves a transition with its event; searches find the error code from now on.
+    /// Saves a transition with its event and its letters; searches find the error code from now on.
     pub fn transition(&mut self, found: &Found, lease_until: Option<Timestamp>, kind: &str, now: Timestamp) -> Result<()> {
         self.save(found, lease_until)?;
         let job = &found.record.job;
@@ -133,7 +135,8 @@ impl<'c> Tx<'c> {
         if job.state == State::Queued {
             self.notice(Notice::Ready(job.queue.clone()));
         }
-        self.event(kind, job.id, &job.queue, transition::detail(&found.record), now)
+        self.event(kind, job.id, &job.queue, transition::detail(&found.record), now)?;
+        outbox::write(self, letters(&found.record, kind, now))
     }
 
     pub fn event(&mut self, kind: &str, job: JobId, queue: &str, detail: Value, now: Timestamp) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Tx, documents, one, parse, rows, state_from, text, time};
-use super::{jobs, leases, pipelines, turns};
+use super::{access, jobs, leases, outbox, pipelines, turns};
 use crate::job::{JobId, Lease, State, Upload};
 use crate::store::{Counts, NewJob, Notice, PurgePolicy, Purged, Result, Schedule, StoreError, Tuning, Upkeep, transition};
 use jiff::{SignedDuration, Timestamp};
@@ -159,6 +159,8 @@ impl Upkeep for SqliteStore {
             purge_uploads(tx, policy.limit, now, &mut purged)?;
             pipelines::purge(tx, &policy, &mut purged)?;
             turns::forget_passed(tx)?;
+            outbox::purge(tx, now)?;
+            access::purge(tx, now)?;
             for (sql, kept) in [("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT), ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT)] {
                 let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
                 tx.execute(sql, [before.as_millisecond()])?;

@@ -1,0 +1,85 @@
+//! `millrace token`: who may use a server.
+
+use super::client::{Client, Server, Trouble, read, with};
+use super::table::{Table, ago};
+use super::{Exit, print};
+use crate::access::{Scope, Token};
+use crate::limits::Size;
+use jiff::Timestamp;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a token and print its text, which is told this once.
+    Create {
+        name: String,
+        /// submit, read and admin, several with commas.
+        #[arg(long, value_delimiter = ',', default_value = "submit")]
+        scopes: Vec<String>,
+        /// What it may upload in a day, as 10GiB.
+        #[arg(long)]
+        bytes_per_day: Option<Size>,
+        /// How many of its jobs may be queued or running.
+        #[arg(long)]
+        jobs: Option<u64>,
+    },
+    List,
+    /// Make a token worthless.
+    Revoke {
+        id: String,
+    },
+}
+
+pub fn run(args: Args) -> Exit {
+    with(&args.server, async |client| match &args.command {
+        Command::Create { name, scopes, bytes_per_day, jobs } => {
+            let body = json!({"name": name, "scopes": scopes, "quota": {"bytes_per_day": bytes_per_day, "jobs": jobs}});
+            let answer = client.post(&["v1", "tokens"], Some(&body)).await?;
+            print(&if client.json { format!("{answer}\n") } else { format!("{}\n", answer["secret"].as_str().unwrap_or_default()) });
+            Ok(Exit::Done)
+        }
+        Command::List => {
+            let answer = client.get(&["v1", "tokens"], &[]).await?;
+            show(client, &answer)
+        }
+        Command::Revoke { id } => {
+            client.call(Method::DELETE, &["v1", "tokens", id], &[], None).await?;
+            Ok(Exit::Done)
+        }
+    })
+}
+
+fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
+    if client.json {
+        print(&format!("{answer}\n"));
+        return Ok(Exit::Done);
+    }
+    let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "AGE"]));
+    for token in read::<Vec<Token>>(answer)? {
+        let scopes = token.scopes.iter().map(|scope| match scope {
+            Scope::Submit => "submit",
+            Scope::Read => "read",
+            Scope::Admin => "admin",
+        });
+        table.row([
+            token.id.clone(),
+            token.name.clone(),
+            token.prefix.clone(),
+            scopes.collect::<Vec<_>>().join(","),
+            token.quota.bytes_per_day.map_or("any".into(), |size| size.to_string()),
+            token.quota.jobs.map_or("any".into(), |n| n.to_string()),
+            ago(token.created_at, now),
+        ]);
+    }
+    print(&table.to_string());
+    Ok(Exit::Done)
+}

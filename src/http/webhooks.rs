@@ -1,0 +1,69 @@
+//! Letters that tell of jobs: their log, and those given up, to be sent again.
+
+use super::Shared;
+use super::extract::{Path, Query};
+use super::problem::Problem;
+use crate::failure::{Refusal, RefusalKind};
+use crate::intake::store;
+use crate::job::{Job, JobId};
+use crate::store::{Delivery, DeliveryFilter, DeliveryState};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    state: Option<DeliveryState>,
+    job: Option<JobId>,
+    /// The `cursor` of the page before.
+    cursor: Option<String>,
+    /// 1 to 500, 50 by default.
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryPage {
+    deliveries: Vec<Delivery>,
+    /// Give it for the next page; null on the last one.
+    cursor: Option<String>,
+}
+
+/// A delivery and what it tells.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryView {
+    delivery: Delivery,
+    /// As it was then.
+    job: Job,
+    /// Its URL has answered 410 and is asked no more; a replay asks again.
+    is_off: bool,
+}
+
+/// Deliveries by webhook, hook and mail, newest first; `state=dead` are those given up. They are kept for 30 days.
+#[utoipa::path(get, path = "/v1/webhooks/deliveries", tag = "webhooks", params(Search), responses((status = 200, body = DeliveryPage), Problem))]
+pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<DeliveryPage>, Problem> {
+    let limit = search.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        let refusal = Refusal::new(RefusalKind::InvalidRequest, "`limit` must be 1 to 500.").field("limit").given(limit);
+        return Err(refusal.allowed(["1 to 500"]).into());
+    }
+    let filter = DeliveryFilter { state: search.state, job: search.job, before: search.cursor, limit };
+    let deliveries = service.intake.store.deliveries(filter).await.map_err(store)?;
+    let cursor = deliveries.last().filter(|_| deliveries.len() == limit).map(|d| d.id.clone());
+    Ok(Json(DeliveryPage { deliveries, cursor }))
+}
+
+/// One delivery with all its tries.
+#[utoipa::path(get, path = "/v1/webhooks/deliveries/{id}", tag = "webhooks", params(("id" = String, Path)), responses((status = 200, body = DeliveryView), Problem))]
+pub async fn read(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<DeliveryView>, Problem> {
+    let due = service.intake.store.delivery(&id).await.map_err(store)?;
+    Ok(Json(DeliveryView { delivery: due.delivery, job: due.job, is_off: due.is_off }))
+}
+
+/// Sends a delivery again, now and by the whole schedule, under its own id.
+#[utoipa::path(post, path = "/v1/webhooks/deliveries/{id}/replay", tag = "webhooks", params(("id" = String, Path)), responses((status = 200, body = Delivery), Problem))]
+pub async fn replay(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<Delivery>, Problem> {
+    Ok(Json(service.intake.store.replay(&id, service.clock.now()).await.map_err(store)?))
+}

@@ -1,0 +1,67 @@
+//! Tokens, what they have used, and what admins did.
+
+use super::SqliteStore;
+use super::tables::{Tx, documents, one, text};
+use crate::access::{AuditEntry, Token};
+use crate::store::access::day;
+use crate::store::{AUDIT_KEPT, Access, Audit, Result, StoreError};
+use jiff::Timestamp;
+use rusqlite::params;
+
+#[async_trait::async_trait]
+impl Access for SqliteStore {
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        self.read(|c| documents(c, "SELECT token FROM tokens ORDER BY id", &[])).await
+    }
+
+    async fn put_token(&self, token: Token) -> Result<()> {
+        self.write(move |tx| tx.execute("INSERT OR REPLACE INTO tokens VALUES (?1, ?2)", params![token.id, text(&token)?]).map(drop)).await
+    }
+
+    async fn revoke_token(&self, id: &str) -> Result<()> {
+        let id = id.to_owned();
+        self.write(move |tx| match tx.execute("DELETE FROM tokens WHERE id = ?1", [&id])? {
+            0 => Err(StoreError::NotFound("token")),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    async fn spend(&self, token: &str, bytes: u64, now: Timestamp) -> Result<u64> {
+        let (token, bytes) = (token.to_owned(), i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.write(move |tx| {
+            let sql = "INSERT INTO spent VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes RETURNING bytes";
+            let total = one(tx.connection, sql, &[&token, &day(now), &bytes], |r| r.get::<_, i64>(0))?;
+            Ok(total.unwrap_or(0).unsigned_abs())
+        })
+        .await
+    }
+
+    async fn owned(&self, token: &str) -> Result<u64> {
+        let token = token.to_owned();
+        self.read(move |c| {
+            let sql = "SELECT count(*) FROM jobs INDEXED BY jobs_owned WHERE state < 2 AND owner IS NOT NULL AND owner = ?1";
+            Ok(one(c, sql, &[&token], |r| r.get::<_, i64>(0))?.unwrap_or(0).unsigned_abs())
+        })
+        .await
+    }
+}
+
+#[async_trait::async_trait]
+impl Audit for SqliteStore {
+    async fn note(&self, entry: AuditEntry) -> Result<()> {
+        self.write(move |tx| tx.execute("INSERT OR REPLACE INTO audit VALUES (?1, ?2)", params![entry.id, text(&entry)?]).map(drop)).await
+    }
+
+    async fn audit(&self, before: Option<String>, limit: usize) -> Result<Vec<AuditEntry>> {
+        let before = before.unwrap_or_else(|| "~".into());
+        self.read(move |c| documents(c, "SELECT entry FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2", &[&before, &(limit as i64)])).await
+    }
+}
+
+/// Forgets what is past its time.
+pub fn purge(tx: &Tx<'_>, now: Timestamp) -> Result<()> {
+    let before = AuditEntry::first_id(now.saturating_sub(AUDIT_KEPT).unwrap_or(Timestamp::MIN));
+    tx.execute("DELETE FROM audit WHERE id < ?1", [before])?;
+    tx.execute("DELETE FROM spent WHERE day < ?1", [day(now) - 1]).map(drop)
+}
