@@ -7,15 +7,16 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
+//! | 0 words | [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] [`link`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
 //! | 3 use cases | `intake` `worker` `fetch` `probe` `schedule` `cleanup` | 0, 1, the converter registry |
-//! | 4 edges | `http` `cli` | 0, 1, 3 |
+//! | 4 edges | `http` `celery` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
 pub mod app;
 pub mod blobs;
+pub mod celery;
 pub mod cleanup;
 pub mod cli;
 pub mod clock;
@@ -29,6 +30,7 @@ pub mod http;
 pub mod intake;
 pub mod job;
 pub mod limits;
+pub mod link;
 pub mod probe;
 pub mod progress;
 pub mod queue;

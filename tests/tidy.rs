@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 23] = [
+const LAYERS: [(&str, u8); 25] = [
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, u8); 23] = [
     ("progress", 0),
     ("tls", 0),
     ("trace", 0),
+    ("link", 0),
     ("store", 1),
     ("blobs", 1),
     ("convert", 1),
@@ -26,6 +27,7 @@ const LAYERS: [(&str, u8); 23] = [
     ("schedule", 3),
     ("cleanup", 3),
     ("http", 4),
+    ("celery", 4),
     ("config", 5),
     ("app", 5),
 ];
