@@ -17,6 +17,7 @@ mod queues;
 mod registry;
 mod schedules;
 mod server;
+mod stats;
 mod uploads;
 mod vitals;
 mod workers;
@@ -91,6 +92,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/formats", get(registry::formats))
         .route("/v1/presets", get(registry::presets))
         .route("/v1/events", get(events::all))
+        .route("/v1/stats", get(stats::read))
         .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
     let guarded = streamed.merge(plain).layer(from_fn_with_state(service.clone(), auth::guard));

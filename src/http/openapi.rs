@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from the handlers and their types. `tests/golden/openapi.json` is what it was when last
 //! looked at; a test compares them.
 
-use super::{events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, uploads, workers};
+use super::{events, health, jobs, links, metrics, openapi, outputs, page, probe, problem, queues, registry, schedules, stats, uploads, workers};
 use axum::Json;
 use std::collections::BTreeSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -23,7 +23,7 @@ use utoipa::{Modify, OpenApi};
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
-        probe::look, registry::formats, registry::presets,
+        probe::look, registry::formats, registry::presets, stats::read,
         health::alive, health::ready, metrics::metrics, openapi::document, page::index, page::file,
     ),
     components(schemas(problem::ProblemDocument, events::JobProgress)),

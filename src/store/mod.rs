@@ -21,12 +21,14 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 mod document;
+mod history;
 pub mod redis;
 pub mod sqlite;
 pub mod transition;
 mod tuning;
 mod workers;
 
+pub use history::{History, Measure, Step, Stretch, Sums};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
 
@@ -230,9 +232,9 @@ pub enum Notice {
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + History + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + History + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

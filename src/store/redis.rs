@@ -19,6 +19,7 @@
 mod change;
 mod check;
 mod held;
+mod history;
 mod jobs;
 mod leases;
 mod notices;
