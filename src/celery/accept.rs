@@ -118,9 +118,6 @@ impl Edge {
 
     async fn attach(self: Arc<Self>, task: &Arc<Task>, job: &Job) {
         self.desk.attach(task, job.id);
-        if self.is_revoked(&task.message) {
-            self.cancel(job.id, false).await;
-        }
         // Whatever became of it before we listened for it.
         self.look(job.id).await;
     }

@@ -55,7 +55,8 @@ impl Edge {
 
     async fn answer(self: Arc<Self>, request: Envelope) {
         self.ticks.hear(request.headers.get("clock").and_then(Value::as_u64).unwrap_or(0));
-        let is_late = request.headers.get("expires").and_then(Value::as_f64).is_some_and(|at| at < now_s());
+        // 0: it wants no answer and has no time.
+        let is_late = request.headers.get("expires").and_then(Value::as_f64).is_some_and(|at| at > 0.0 && at < now_s());
         let Value::Object(body) = request.body else { return };
         if is_late || !self.is_meant(&body) {
             return;

@@ -31,9 +31,11 @@ pub struct State {
 /// What was written of a task.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Written {
-    pub started: bool,
+    /// The last attempt whose start was told.
+    pub started: u32,
     pub percent: f64,
-    pub attempt: u32,
+    /// The last attempt whose failure was told.
+    pub failed: u32,
     pub ended: bool,
 }
 
@@ -69,6 +71,11 @@ impl Task {
 
     pub fn started(&self, at: Timestamp) {
         lock(&self.state).started_at.get_or_insert(at);
+    }
+
+    /// Its attempt is over, and another one is to come.
+    pub fn waits(&self) {
+        lock(&self.state).started_at = None;
     }
 
     /// Is its time still to come?

@@ -88,7 +88,7 @@ impl Default for Settings {
         Settings {
             broker_url: None,
             result_backend: None,
-            queues: ["celery", "video", "audio", "image", "document", "archive", "cleanup", "default"].map(str::to_owned).into(),
+            queues: ["video", "audio", "image", "document", "archive", "cleanup", "default"].map(str::to_owned).into(),
             node: None,
             priority_steps: vec![0, 3, 6, 9],
             direction: Direction::default(),

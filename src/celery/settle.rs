@@ -32,7 +32,10 @@ impl Edge {
     async fn outcome(&self, task: &Task, record: &Record) -> Option<Outcome> {
         let job = &record.job;
         match job.state {
-            State::Cancelled => Some(Outcome::Revoked { reason: "terminated", terminated: job.started_at.is_some(), expired: false }),
+            State::Cancelled => {
+                let terminated = job.attempt > 0;
+                Some(Outcome::Revoked { reason: if terminated { "terminated" } else { "revoked" }, terminated, expired: false })
+            }
             State::Failed => match &job.error {
                 Some(Failure { code: crate::failure::Code::Expired, .. }) => {
                     Some(Outcome::Revoked { reason: "expired", terminated: false, expired: true })

@@ -3,7 +3,7 @@
 use super::Edge;
 use super::desk::Task;
 use super::results;
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 use crate::job::{Event, JobId, Record, State};
 use crate::store::Notice;
 use serde_json::json;
@@ -77,12 +77,16 @@ impl Edge {
     /// Tells where a job stands to those who wait for its tasks.
     pub async fn tell(self: &Arc<Self>, record: &Record) {
         for task in self.desk.of_job(record.job.id) {
-            if record.job.started_at.is_some() || record.job.attempt > 0 {
-                self.tell_start(&task, record).await;
-            }
             match record.job.state {
-                State::Queued | State::Running => self.tell_progress(&task, record).await,
+                State::Queued => self.tell_wait(&task, record).await,
+                State::Running => {
+                    self.tell_start(&task, record).await;
+                    self.tell_progress(&task, record).await;
+                }
                 State::Succeeded | State::Failed | State::Cancelled => {
+                    if record.job.attempt > 0 {
+                        self.tell_start(&task, record).await;
+                    }
                     let (edge, record) = (self.clone(), record.clone());
                     self.work.spawn(async move { edge.settle_job(&task, &record).await });
                 }
@@ -92,10 +96,10 @@ impl Edge {
 
     async fn tell_start(&self, task: &Task, record: &Record) {
         let mut written = task.writing.lock().await;
-        if written.started || written.ended {
+        if written.started == record.job.attempt || written.ended {
             return;
         }
-        written.started = true;
+        written.started = record.job.attempt;
         task.started(record.job.started_at.unwrap_or_else(|| self.clock.now()));
         self.events.task("task-started", &task.message.id, json!({}));
         if !record.job.state.is_terminal() {
@@ -106,26 +110,28 @@ impl Edge {
     async fn tell_progress(&self, task: &Task, record: &Record) {
         let job = &record.job;
         let mut written = task.writing.lock().await;
-        if written.ended {
-            return;
-        }
-        if job.state == State::Queued {
-            if let Some(failure) = job.error.as_ref().filter(|failure| failure.attempt > written.attempt) {
-                written.attempt = failure.attempt;
-                self.tell_retry(task, failure, job.hard_time_limit.as_millis() / 1000).await;
-            }
-            return;
-        }
-        if job.progress.percent > 0.0 && job.progress.percent != written.percent {
+        if !written.ended && job.progress.percent > 0.0 && job.progress.percent != written.percent {
             written.percent = job.progress.percent;
             self.write(task, "PROGRESS", results::progress(&job.progress)).await;
         }
     }
 
-    async fn tell_retry(&self, task: &Task, failure: &Failure, hard_limit_s: u64) {
-        if failure.code == Code::Cancelled {
+    /// A job that waits, before its first attempt or after one that failed.
+    async fn tell_wait(&self, task: &Task, record: &Record) {
+        let job = &record.job;
+        task.waits();
+        if self.is_revoked(&task.message) {
+            self.cancel(job.id, false).await;
             return;
         }
+        let mut written = task.writing.lock().await;
+        if let Some(failure) = job.error.as_ref().filter(|failure| !written.ended && failure.attempt > written.failed) {
+            written.failed = failure.attempt;
+            self.tell_retry(task, failure, job.hard_time_limit.as_millis() / 1000).await;
+        }
+    }
+
+    async fn tell_retry(&self, task: &Task, failure: &Failure, hard_limit_s: u64) {
         let outcome = results::failed(failure, hard_limit_s);
         self.write(task, "RETRY", outcome.result()).await;
         if let results::Outcome::Failure { exception, traceback } = &outcome {

@@ -31,7 +31,7 @@ def ordered(*words):
 
 
 def slow(**options):
-    return convert_video.apply_async(args=[1, "long.mp4", "webm"], kwargs={"options": {"video": {"codec": "av1", "preset": "veryslow"}}}, **options)
+    return convert_video.apply_async(args=[1, "endless.mp4", "webm"], kwargs={"options": {"video": {"codec": "av1", "preset": "veryslow"}}}, **options)
 
 
 def check_status_and_ping():

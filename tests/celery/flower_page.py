@@ -48,7 +48,7 @@ def check_tasks_and_their_states():
 
 
 def check_buttons():
-    running = convert_video.apply_async(args=[1, "long.mp4", "webm"], kwargs={"options": {"video": {"codec": "av1", "preset": "veryslow"}}})
+    running = convert_video.apply_async(args=[1, "endless.mp4", "webm"], kwargs={"options": {"video": {"codec": "av1", "preset": "veryslow"}}})
     harness.until(lambda: running.state not in ("PENDING",), "it runs")
     assert call(f"/api/task/revoke/{running.id}", terminate="true", signal="SIGKILL")
     harness.until(lambda: running.state == "REVOKED", "it is revoked")

@@ -35,12 +35,15 @@ impl Site {
         }
         std::fs::create_dir(root.join("out")).unwrap();
         std::fs::write(root.join("broken.jpg"), &std::fs::read(root.join("photo.jpg")).unwrap()[..900]).unwrap();
-        let loop_it = ["-v", "error", "-stream_loop", "20", "-i", "clip.mp4", "-c", "copy", "long.mp4"];
-        assert!(Command::new("ffmpeg").args(loop_it).current_dir(&root).status().unwrap().success());
+        for (loops, name) in [("8", "long.mp4"), ("900", "endless.mp4")] {
+            let loop_it = ["-v", "error", "-stream_loop", loops, "-i", "clip.mp4", "-c", "copy", name];
+            assert!(Command::new("ffmpeg").args(loop_it).current_dir(&root).status().unwrap().success());
+        }
         let config = Config::default()
             .variable("CELERY_BROKER_URL", &url(&broker, 0))
             .variable("CELERY_RESULT_BACKEND", &url(&broker, 1))
             .variable("CELERY_NODE", "millrace@test")
+            .variable("CELERY_DEFAULT_QUEUE", "python")
             .variable("INPUTS_ROOTS", root.to_str().unwrap())
             .variable("OUTPUTS_ROOTS", root.to_str().unwrap());
         let server = Server::start(change(config)).await;
