@@ -108,3 +108,35 @@ fn words_and_converters_know_no_runtime() {
         assert!(!text.contains("tokio::"), "{} uses tokio", file.display());
     }
 }
+
+/// The texts that the page's scripts and markup ask for.
+fn texts_of_the_page(folder: &Path) -> std::collections::BTreeSet<String> {
+    let mut texts = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let (name, text) = (entry.file_name().to_string_lossy().into_owned(), std::fs::read_to_string(entry.path()).unwrap());
+        if name.ends_with(".js") && !name.starts_with("texts.") {
+            let calls = text.match_indices("t(\"").filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '.'));
+            texts.extend(calls.map(|(at, start)| text[at + start.len()..].split('"').next().unwrap().to_owned()));
+        } else if name.ends_with(".html") {
+            let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+            texts.extend(text.split("data-t>").skip(1).map(|rest| words(rest.split('<').next().unwrap())));
+            let given = |before: &str| before.rsplit("placeholder=\"").next().unwrap().trim_end_matches('"').to_owned();
+            texts.extend(text.rsplit(" data-t-placeholder").skip(1).map(given));
+        }
+    }
+    texts
+}
+
+#[test]
+fn every_text_of_the_page_is_there_in_every_language() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/page");
+    let texts = texts_of_the_page(&folder);
+    assert!(texts.len() > 150, "{} texts", texts.len());
+    for language in ["ru", "zh", "tr"] {
+        let file = std::fs::read_to_string(folder.join(format!("texts.{language}.js"))).unwrap();
+        let known: std::collections::BTreeSet<String> =
+            file.lines().filter_map(|line| line.strip_prefix("  \"")?.split_once("\": \"").map(|(key, _)| key.to_owned())).collect();
+        let lacking: Vec<&String> = texts.symmetric_difference(&known).collect();
+        assert!(lacking.is_empty(), "{language}: asked for or translated, but not both: {lacking:?}");
+    }
+}

@@ -212,10 +212,18 @@ pub async fn remove(State(service): State<Shared>, Path(id): Path<String>) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FromLine {
+    /// Lines to leave out at the start: as many as were read before. Default: 0.
+    from: usize,
+}
+
 /// The job's log, oldest line first; it can be read while the job runs.
-#[utoipa::path(get, path = "/v1/jobs/{id}/log", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = [LogLine]), Problem))]
-pub async fn log(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<Vec<LogLine>>, Problem> {
-    Ok(Json(service.intake.store.log(job_id(&id)?, 0).await.map_err(store)?))
+#[utoipa::path(get, path = "/v1/jobs/{id}/log", tag = "jobs", params(("id" = JobId, Path), FromLine), responses((status = 200, body = [LogLine]), Problem))]
+pub async fn log(State(service): State<Shared>, Path(id): Path<String>, Query(wish): Query<FromLine>) -> Result<Json<Vec<LogLine>>, Problem> {
+    Ok(Json(service.intake.store.log(job_id(&id)?, wish.from).await.map_err(store)?))
 }
 
 /// The job once it has ended, or as it is when the wait is over.

@@ -13,7 +13,7 @@ type Asset = (&'static str, &'static str, &'static [u8]);
 
 const INDEX: Asset = ("", "text/html; charset=utf-8", include_bytes!("page/index.html"));
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [Asset; 9] = [
+const FILES: [Asset; 20] = [
     ("style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
     ("mark.svg", "image/svg+xml", include_bytes!("page/mark.svg")),
     ("page.js", SCRIPT, include_bytes!("page/page.js")),
@@ -23,9 +23,20 @@ const FILES: [Asset; 9] = [
     ("jobs.js", SCRIPT, include_bytes!("page/jobs.js")),
     ("icons.js", SCRIPT, include_bytes!("page/icons.js")),
     ("files.js", SCRIPT, include_bytes!("page/files.js")),
+    ("locale.js", SCRIPT, include_bytes!("page/locale.js")),
+    ("texts.ru.js", SCRIPT, include_bytes!("page/texts.ru.js")),
+    ("texts.zh.js", SCRIPT, include_bytes!("page/texts.zh.js")),
+    ("texts.tr.js", SCRIPT, include_bytes!("page/texts.tr.js")),
+    ("route.js", SCRIPT, include_bytes!("page/route.js")),
+    ("charts.js", SCRIPT, include_bytes!("page/charts.js")),
+    ("search.js", SCRIPT, include_bytes!("page/search.js")),
+    ("job.js", SCRIPT, include_bytes!("page/job.js")),
+    ("tune.js", SCRIPT, include_bytes!("page/tune.js")),
+    ("workers.js", SCRIPT, include_bytes!("page/workers.js")),
+    ("schedules.js", SCRIPT, include_bytes!("page/schedules.js")),
 ];
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page.
 #[utoipa::path(get, path = "/", tag = "service", security(()), responses((status = 200, body = String, content_type = "text/html")))]

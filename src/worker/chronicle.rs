@@ -35,8 +35,9 @@ impl Chronicle {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(LOOK_EVERY);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            self.look();
-            if self.written.elapsed() >= WRITE_EVERY {
+            if self.written.elapsed() < WRITE_EVERY {
+                self.look();
+            } else {
                 self.write().await;
             }
         }
@@ -54,6 +55,7 @@ impl Chronicle {
     }
 
     async fn write(&mut self) {
+        self.look();
         let passed_s = self.written.elapsed().as_secs_f64();
         self.written = Instant::now();
         let busy = 1.0 - self.sensor.read().cpu_idle;

@@ -24,14 +24,16 @@ impl Shifts {
     /// Shift after shift until stopped; returns once everything is given back.
     pub async fn run(self) {
         let heartbeat = tokio::spawn(Heartbeat::new(self.engine.clone(), self.running.clone(), self.stop.clone()).run());
-        let chronicle = tokio::spawn(Chronicle::new(self.engine.clone(), self.running.clone()).run(self.stop.clone()));
+        let over = CancellationToken::new();
+        let chronicle = tokio::spawn(Chronicle::new(self.engine.clone(), self.running.clone()).run(over.clone()));
         let mut desk = Desk::new(self.engine.clone(), self.running.clone());
         desk.leave().await;
         while self.shift(&mut desk).await {
             tracing::info!("the pools start anew");
         }
-        // They end with the last attempt; an error would be their own panic, logged already.
+        // It ends with the last attempt; an error would be its own panic, logged already.
         let _ = heartbeat.await;
+        over.cancel();
         let _ = chronicle.await;
         desk.leave().await;
     }

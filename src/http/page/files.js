@@ -2,7 +2,7 @@
 
 import { downloadLink, isOver, progressBar } from "./jobs.js";
 import { ask, upload } from "./server.js";
-import { bytes, change, element, say } from "./words.js";
+import { bytes, change, element, say, t } from "./words.js";
 
 /// What most people want from a format's family; the first that is possible is offered first.
 const USUAL = {
@@ -53,7 +53,7 @@ export function fileIntake(tools) {
     depth = 0;
     drop.removeAttribute("data-over");
     const items = [...(event.dataTransfer?.items || [])].filter((item) => item.kind === "file");
-    if (items.some((item) => item.webkitGetAsEntry?.()?.isDirectory)) tools.failed(new Error("A folder cannot be sent as it is: pack it into a zip first."));
+    if (items.some((item) => item.webkitGetAsEntry?.()?.isDirectory)) tools.failed(new Error(t("A folder cannot be sent as it is: pack it into a zip first.")));
     take(items.filter((item) => !item.webkitGetAsEntry?.()?.isDirectory).map((item) => item.getAsFile()).filter(Boolean), tools);
   });
   return {
@@ -77,15 +77,15 @@ function take(files, tools) {
 function offerTogether() {
   const ready = [...rows].filter((row) => row.ready());
   together.hidden = ready.length < 2;
-  const all = element("button", { type: "button", class: "primary", onclick: () => ready.forEach((row) => row.convert()) }, `Convert all ${ready.length}`);
-  together.replaceChildren(element("span", {}, `${ready.length} files are ready.`), all);
+  const all = element("button", { type: "button", class: "primary", onclick: () => ready.forEach((row) => row.convert()) }, t("Convert all {n}", { n: ready.length }));
+  together.replaceChildren(element("span", {}, t("{n} files are ready.", { n: ready.length })), all);
 }
 
 function build(file, tools) {
   const bar = progressBar();
   const told = element("p", { class: "told" });
   const choice = element("div", { class: "choice" });
-  const remove = element("button", { type: "button", class: "quiet", "aria-label": `Take ${file.name} off the list` }, "Dismiss");
+  const remove = element("button", { type: "button", class: "quiet", "aria-label": t("Take {name} off the list", { name: file.name }) }, t("Dismiss"));
   const item = element("li", { class: "file", "data-state": "sending" },
     element("div", { class: "file-head" }, element("span", { class: "name", title: file.name }, file.name), element("span", { class: "size" }, bytes(file.size))),
     element("div", { class: "file-middle" }, bar.element, told), choice, remove);
@@ -117,15 +117,15 @@ function build(file, tools) {
 
   async function start() {
     turn("sending", "");
-    bar.share(0, "Sending");
+    bar.share(0, t("Sending"));
     try {
-      sent = upload(file, (share) => bar.share(share, share < 1 ? "Sending" : "Looking at it"));
+      sent = upload(file, (share) => bar.share(share, share < 1 ? t("Sending") : t("Looking at it")));
       held = await sent.done;
       sent = null;
       const { formats, presets } = await known();
       const format = formats.get(held.format);
-      if (!format) return fail(new Error(file.size === 0 ? "The file is empty." : "Its content is of no format known here."));
-      if (!format.to.length) return fail(new Error(`${format.name} is recognised, but cannot be converted.`));
+      if (!format) return fail(new Error(file.size === 0 ? t("The file is empty.") : t("Its content is of no format known here.")));
+      if (!format.to.length) return fail(new Error(t("{format} is recognised, but cannot be converted.", { format: format.name })));
       offer(format, formats, presets);
     } catch (error) {
       sent = null;
@@ -142,14 +142,14 @@ function build(file, tools) {
       const of = format.to.filter((to) => formats.get(to).family === family);
       return group(family, of.map((to) => option(`to:${to}`, to === formats.get(to).name.toLowerCase() ? to : `${to} (${formats.get(to).name})`)));
     });
-    const select = element("select", { "aria-label": `Convert ${file.name} to` }, ...byFamily,
-      group("presets", fitting.map((p) => option(`preset:${p.name}`, `${p.name} (${p.to})`))));
+    const select = element("select", { "aria-label": t("Convert {name} to", { name: file.name }) }, ...byFamily,
+      group(t("presets"), fitting.map((p) => option(`preset:${p.name}`, `${p.name} (${p.to})`))));
     picked = () => {
       const [kind, value] = [select.value.slice(0, select.value.indexOf(":")), select.value.slice(select.value.indexOf(":") + 1)];
       return kind === "to" ? { to: value } : { preset: value };
     };
-    choice.replaceChildren(element("span", {}, "to"), select, element("button", { type: "button", class: "primary", onclick: convert }, "Convert"));
-    turn("ready", `${format.name}, ready.`);
+    choice.replaceChildren(element("span", {}, t("to")), select, element("button", { type: "button", class: "primary", onclick: convert }, t("Convert")));
+    turn("ready", t("{format}, ready.", { format: format.name }));
   }
 
   async function convert() {
@@ -170,7 +170,7 @@ function build(file, tools) {
 
   function job(state) {
     if (state.id !== row.id) return;
-    if (state.state === "queued") return turn("waiting", "In line.");
+    if (state.state === "queued") return turn("waiting", t("In line."));
     if (state.state === "running") {
       bar.update(state.progress);
       return turn("running", "");
@@ -179,7 +179,7 @@ function build(file, tools) {
     if (state.state === "succeeded") {
       const ready = state.outputs.filter((o) => o.url);
       const after = ready.reduce((sum, o) => sum + o.size_bytes, 0);
-      turn("succeeded", ready.length === 1 ? `${bytes(after)}, ${change(held.size_bytes, after)}.` : `${ready.length} files, ${bytes(after)}.`);
+      turn("succeeded", ready.length === 1 ? `${bytes(after)}, ${change(held.size_bytes, after)}.` : `${t("{n} files", { n: ready.length })}, ${bytes(after)}.`);
       choice.replaceChildren(...ready.slice(0, 8).map((output) => downloadLink(state, output, tools)));
     } else {
       turn(state.state, state.error ? `${state.error.message} ${state.error.code === "cancelled" ? "" : state.error.hint}` : "");

@@ -2,7 +2,7 @@
 
 import { icon } from "./icons.js";
 import { ask, download, token } from "./server.js";
-import { STATES, between, bytes, change, element, say, span, stage, when } from "./words.js";
+import { STATES, between, bytes, change, element, say, span, stage, t, when } from "./words.js";
 
 /// Outputs beyond these are behind "more".
 const LINKS = 3;
@@ -40,7 +40,8 @@ export function jobList(list, tools) {
 }
 
 function build(first, tools) {
-  const name = element("span", { class: "name" });
+  const name = element("a", { class: "name", href: `#/jobs/${first.id}` });
+  const pick = tools.pick && element("input", { type: "checkbox", "aria-label": t("Pick {name}", { name: nameOf(first) }) });
   const route = element("span", { class: "route" });
   const state = element("span", { class: "state" });
   const facts = element("p", { class: "facts" });
@@ -49,12 +50,16 @@ function build(first, tools) {
   const actions = element("div", { class: "actions" });
   const bar = progressBar();
   const item = element("li", { class: "job" },
-    icon(first.queue),
+    pick ? element("span", { class: "pick" }, pick, icon(first.queue)) : icon(first.queue),
     element("div", { class: "job-main" }, element("div", { class: "job-head" }, name, route), bar.element, facts, trouble),
     element("div", { class: "job-side" }, state, outputs, actions));
   let shown = "";
+  let last = first;
+  pick?.addEventListener("change", () => tools.pick(last, pick.checked));
 
   function update(job) {
+    last = job;
+    if (pick) pick.checked = tools.picked(job.id);
     const now = JSON.stringify([job.state, job.cancel, job.attempt, job.error, job.outputs.map((o) => [o.name, o.state, o.url]), job.finished_at, job.run_at]);
     if (job.state === "running") bar.update(job.progress);
     if (now === shown) return;
@@ -64,7 +69,7 @@ function build(first, tools) {
     say(name, nameOf(job));
     name.title = nameOf(job);
     route.replaceChildren(...(job.from ? [element("b", {}, job.from), " \u2192 ", element("b", {}, [...new Set(job.outputs.map((o) => o.to))].slice(0, 3).join(", ") || job.to)] : []));
-    say(state, job.cancel ? "Stopping" : job.partial ? "Partly done" : STATES[job.state]);
+    say(state, job.cancel && !isOver(job) ? t("Stopping") : job.partial ? t("Partly done") : STATES[job.state]);
     bar.element.hidden = job.state !== "running";
     facts.replaceChildren(...dotted(factsOf(job)));
     trouble.replaceChildren(...troubleOf(job));
@@ -89,9 +94,9 @@ export function progressBar() {
       const unknown = progress.percent === 0 && progress.total === 0 && progress.current > 0;
       if (unknown) bar.removeAttribute("value");
       else bar.value = progress.percent;
-      bar.setAttribute("aria-label", "Progress");
+      bar.setAttribute("aria-label", t("Progress"));
       say(percent, !unknown ? `${Math.floor(progress.percent)} %` : progress.unit === "bytes" ? bytes(progress.current) : String(progress.current));
-      const left = progress.eta_s !== null && progress.eta_s >= 0.5 ? `, ${span(progress.eta_s)} left` : "";
+      const left = progress.eta_s !== null && progress.eta_s >= 0.5 ? `, ${t("{time} left", { time: span(progress.eta_s) })}` : "";
       say(doing, stage(progress) + left);
     },
     /// For uploads: share from 0 to 1.
@@ -117,9 +122,9 @@ function factsOf(job) {
   } else if (job.input) {
     facts.push(bytes(job.input.size_bytes));
   }
-  if (job.finished_at && job.started_at) facts.push(`took ${span(between(job.started_at, job.finished_at))}`);
-  if (job.attempt > 1) facts.push(`attempt ${job.attempt} of ${job.max_attempts}`);
-  if (job.state === "queued" && new Date(job.run_at) > Date.now()) facts.push(element("span", {}, "starts ", when(job.run_at)));
+  if (job.finished_at && job.started_at) facts.push(t("took {time}", { time: span(between(job.started_at, job.finished_at)) }));
+  if (job.attempt > 1) facts.push(t("attempt {n} of {most}", { n: job.attempt, most: job.max_attempts }));
+  if (job.state === "queued" && new Date(job.run_at) > Date.now()) facts.push(element("span", {}, `${t("starts")} `, when(job.run_at)));
   facts.push(when(job.finished_at || job.started_at || job.created_at));
   return facts;
 }
@@ -128,7 +133,7 @@ function troubleOf(job) {
   if (!job.error || job.state === "succeeded" || job.error.code === "cancelled") return [];
   return [
     element("p", { class: "trouble-text" }, job.error.message, " ", element("span", { class: "hint" }, job.error.hint)),
-    element("code", { title: "The error's stable code" }, job.error.code),
+    element("code", { title: t("The error's stable code") }, job.error.code),
   ];
 }
 
@@ -136,12 +141,12 @@ function linksOf(job, tools) {
   const ready = job.outputs.filter((o) => o.url);
   const link = (output) => downloadLink(job, output, tools);
   if (ready.length <= LINKS) return ready.map(link);
-  const rest = element("details", {}, element("summary", {}, `${ready.length - LINKS + 1} more`), element("div", { class: "rest" }, ...ready.slice(LINKS - 1, 200).map(link)));
+  const rest = element("details", {}, element("summary", {}, t("{n} more", { n: ready.length - LINKS + 1 })), element("div", { class: "rest" }, ...ready.slice(LINKS - 1, 200).map(link)));
   return [...ready.slice(0, LINKS - 1).map(link), rest];
 }
 
 export function downloadLink(job, output, tools) {
-  const label = `Download ${output.name}, ${bytes(output.size_bytes)}`;
+  const label = t("Download {name}, {size}", { name: output.name, size: bytes(output.size_bytes) });
   const link = element("a", { class: "download", href: output.url, download: true, title: label, "aria-label": label }, output.name);
   link.addEventListener("click", (event) => {
     if (!token()) return;
@@ -151,8 +156,8 @@ export function downloadLink(job, output, tools) {
   return link;
 }
 
-function actionsOf(job, tools) {
-  const button = (text, act) => {
+export function actionsOf(job, tools) {
+  const button = (text, act, after = tools.changed) => {
     const made = element("button", { type: "button", class: "quiet", "aria-label": `${text} ${nameOf(job)}` }, text);
     made.addEventListener("click", async () => {
       made.disabled = true;
@@ -161,17 +166,18 @@ function actionsOf(job, tools) {
       } catch (error) {
         made.disabled = false;
         tools.failed(error);
+        return tools.changed();
       }
-      tools.changed();
+      after();
     });
     return made;
   };
   const path = `/v1/jobs/${job.id}`;
   if (!isOver(job)) {
-    return [job.cancel ? button("Kill", () => ask("POST", `${path}/cancel`, { mode: "kill" })) : button("Cancel", () => ask("POST", `${path}/cancel`))];
+    return [job.cancel ? button(t("Kill"), () => ask("POST", `${path}/cancel`, { mode: "kill" })) : button(t("Cancel"), () => ask("POST", `${path}/cancel`))];
   }
   const made = [];
-  if (job.state !== "succeeded" || job.partial) made.push(button("Retry", () => ask("POST", `${path}/retry`)));
-  made.push(button("Remove", () => ask("DELETE", path)));
+  if (job.state !== "succeeded" || job.partial) made.push(button(t("Retry"), () => ask("POST", `${path}/retry`)));
+  made.push(button(t("Remove"), () => ask("DELETE", path), tools.removed));
   return made;
 }

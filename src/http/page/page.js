@@ -1,10 +1,18 @@
 // The page: loads what is there, then follows the server's events.
 
+import { charts } from "./charts.js";
 import { fileIntake } from "./files.js";
+import { job } from "./job.js";
 import { isOver, jobList, nameOf } from "./jobs.js";
+import { choose, language } from "./locale.js";
 import { showQueues } from "./queues.js";
+import * as route from "./route.js";
+import "./schedules.js";
+import "./search.js";
 import { ask, listen, onRefused, setToken, token } from "./server.js";
-import { refreshTimes, say } from "./words.js";
+import "./tune.js";
+import { refreshTimes, say, t, translate } from "./words.js";
+import "./workers.js";
 
 /// Rows of ended jobs.
 const RECENT = 40;
@@ -12,10 +20,11 @@ const RECENT = 40;
 const CALM = 300;
 
 const at = (id) => document.getElementById(id);
-const tools = { failed, changed: read };
+const tools = { failed, changed: read, removed: read, job };
 const underWay = jobList(at("under-way"), tools);
 const recent = jobList(at("recent"), tools);
 const files = fileIntake(tools);
+const figures = charts(failed);
 let ended = null;
 
 let noticeTimer = 0;
@@ -32,8 +41,8 @@ function failed(error) {
 }
 
 function announce(job) {
-  const words = { succeeded: "is converted", failed: "could not be converted", cancelled: "was cancelled" };
-  say(at("said"), `${nameOf(job)} ${words[job.state]}.`);
+  const words = { succeeded: t("{name} is converted."), failed: t("{name} could not be converted."), cancelled: t("{name} was cancelled.") };
+  say(at("said"), words[job.state].replace("{name}", nameOf(job)));
 }
 
 let reading = false;
@@ -75,7 +84,7 @@ function show(running, queued, over) {
   say(at("under-way-count"), line.length ? String(line.length) : "");
   at("recent-empty").hidden = over.length > 0;
   const narrowed = at("search").value.trim() || at("state").value;
-  say(at("recent-empty"), narrowed ? "No ended job is like that." : "No job has ended yet. Finished files stay here to be downloaded.");
+  say(at("recent-empty"), narrowed ? t("No ended job is like that.") : t("No job has ended yet. Finished files stay here to be downloaded."));
   const known = new Set(over.map((job) => job.id));
   if (ended) over.filter((job) => !ended.has(job.id)).slice(0, 1).forEach(announce);
   ended = new Set([...(ended || []), ...known]);
@@ -89,15 +98,17 @@ function link(state, text) {
 function follow() {
   return listen({
     up() {
-      link("up", "Live");
+      link("up", t("Live"));
       notice("");
       readNow();
+      figures.read();
     },
     down(wait) {
-      link("down", "No connection");
-      notice(`The server does not answer. Trying again${wait >= 2000 ? ` in ${Math.round(wait / 1000)} s` : ""}.`);
+      link("down", t("No connection"));
+      notice(wait >= 2000 ? t("The server does not answer. Trying again in {n} s.", { n: Math.round(wait / 1000) }) : t("The server does not answer. Trying again."));
     },
     event(kind, data) {
+      route.event(kind, data);
       if (kind === "progress") {
         underWay.progress(data);
         files.progress(data);
@@ -116,7 +127,7 @@ onRefused(() => {
   at("access-wrong").hidden = !token();
   setToken(null);
   if (!at("access").open) at("access").showModal();
-  link("down", "Token needed");
+  link("down", t("Token needed"));
 });
 
 at("access-form").addEventListener("submit", (event) => {
@@ -134,4 +145,9 @@ at("search").addEventListener("input", () => {
 });
 at("state").addEventListener("change", read);
 setInterval(refreshTimes, 10000);
+translate(document);
+at("queues-title").closest("section").after(figures.element);
+at("language").value = language;
+at("language").addEventListener("change", () => choose(at("language").value));
 restart = follow();
+route.start(tools);

@@ -2,7 +2,7 @@
 
 import { icon } from "./icons.js";
 import { ask } from "./server.js";
-import { element, say, span } from "./words.js";
+import { element, say, span, t } from "./words.js";
 
 const ORDER = ["video", "audio", "image", "document", "archive", "default", "cleanup"];
 /// More slots than these are told in figures only.
@@ -12,14 +12,14 @@ const list = document.getElementById("queues");
 const summary = document.getElementById("summary");
 const cards = new Map();
 
-function place(name) {
-  const at = ORDER.indexOf(name);
-  return at < 0 ? ORDER.length : at;
+/// As people think of them, and then by name.
+export function inOrder(queues) {
+  const place = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
+  return [...queues].sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
 }
 
 export function showQueues(queues, failed) {
-  const sorted = [...queues].sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
-  for (const queue of sorted) {
+  for (const queue of inOrder(queues)) {
     if (!cards.has(queue.name)) {
       const card = build(queue.name, failed);
       cards.set(queue.name, card);
@@ -28,7 +28,7 @@ export function showQueues(queues, failed) {
     cards.get(queue.name).update(queue);
   }
   const sum = (field) => queues.reduce((n, q) => n + q.jobs[field], 0);
-  say(summary, `${sum("running")} running, ${sum("queued")} waiting, ${sum("succeeded")} done`);
+  say(summary, t("{running} running, {waiting} waiting, {done} done", { running: sum("running"), waiting: sum("queued"), done: sum("succeeded") }));
 }
 
 function build(name, failed) {
@@ -36,9 +36,9 @@ function build(name, failed) {
     const value = element("dd", {}, "0");
     return { value, pair: element("div", {}, element("dt", {}, label), value) };
   };
-  const running = figure("running");
-  const queued = figure("waiting");
-  const lost = figure("failed");
+  const running = figure(t("running"));
+  const queued = figure(t("waiting"));
+  const lost = figure(t("failed"));
   lost.pair.classList.add("lost");
   const pips = element("div", { class: "pips", role: "img" });
   const note = element("p", { class: "queue-note" });
@@ -57,14 +57,14 @@ function build(name, failed) {
     },
   });
   const item = element("li", { class: "queue", "data-family": name },
-    element("div", { class: "queue-head" }, icon(name), element("h3", {}, name), button), pips,
+    element("div", { class: "queue-head" }, icon(name), element("h3", {}, element("a", { href: `#/queues/${encodeURIComponent(name)}` }, name)), button), pips,
     element("dl", {}, running.pair, queued.pair, lost.pair), note);
 
   function update(queue) {
     paused = queue.paused;
     item.toggleAttribute("data-paused", paused);
     item.toggleAttribute("data-busy", queue.jobs.running > 0);
-    const label = `${paused ? "Resume" : "Pause"} the queue ${name}`;
+    const label = paused ? t("Resume the queue {name}", { name }) : t("Pause the queue {name}", { name });
     if (button.title !== label) {
       button.replaceChildren(icon(paused ? "resume" : "pause"));
       button.setAttribute("aria-label", label);
@@ -78,10 +78,10 @@ function build(name, failed) {
     while (pips.childElementCount > shown) pips.lastChild.remove();
     while (pips.childElementCount < shown) pips.append(element("i"));
     [...pips.children].forEach((pip, n) => pip.toggleAttribute("data-used", n < queue.slots_used));
-    pips.setAttribute("aria-label", `${queue.slots_used} of ${queue.concurrency} slots in use`);
+    pips.setAttribute("aria-label", t("{used} of {slots} slots in use", { used: queue.slots_used, slots: queue.concurrency }));
     pips.title = pips.getAttribute("aria-label");
-    const oldest = queue.oldest_waiting_s !== null && queue.oldest_waiting_s >= 10 ? `oldest waits ${span(Math.max(queue.oldest_waiting_s, 10))}` : "";
-    say(note, paused ? "Paused: nothing new starts" : oldest);
+    const oldest = queue.oldest_waiting_s !== null && queue.oldest_waiting_s >= 10 ? t("oldest waits {time}", { time: span(Math.max(queue.oldest_waiting_s, 10)) }) : "";
+    say(note, paused ? t("Paused: nothing new starts") : oldest);
   }
 
   const card = { item, update };

@@ -84,6 +84,11 @@ export async function download(job, output) {
   link.click();
 }
 
+/// An address of an output that a picture or a player can be given: where a token is asked for, a signed one.
+export async function linkTo(job, output) {
+  return token() ? (await ask("POST", `/v1/jobs/${job}/links`, { output: output.name })).url : output.url;
+}
+
 /// Listens to the server's events for as long as the page is seen. `EventSource` sends no headers, hence a stream.
 export function listen({ event, up, down }) {
   let last = null;

@@ -1,4 +1,11 @@
-// Numbers, times and states as people read them; elements made without markup, so that no name can become one.
+// Words, numbers, times and states as people read them; elements made without markup, so that no name can become one.
+
+import { texts, language } from "./locale.js";
+
+/// The reader's words for an English text, with `{name}` replaced by values.
+export function t(text, values = {}) {
+  return (texts[text] ?? text).replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
+}
 
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -28,23 +35,23 @@ export function bytes(n) {
 }
 
 export function span(seconds) {
-  if (seconds < 10) return `${Math.max(seconds, 0.1).toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
-  return `${Math.round(seconds / 86400)} days`;
+  if (seconds < 10) return t("{n} s", { n: Math.max(seconds, 0.1).toFixed(1) });
+  if (seconds < 60) return t("{n} s", { n: Math.round(seconds) });
+  if (seconds < 3600) return t("{m} min {s} s", { m: Math.floor(seconds / 60), s: Math.round(seconds % 60) });
+  if (seconds < 86400) return t("{h} h {m} min", { h: Math.floor(seconds / 3600), m: Math.round((seconds % 3600) / 60) });
+  return t("{n} days", { n: Math.round(seconds / 86400) });
 }
 
 export function between(from, to) {
   return (new Date(to) - new Date(from)) / 1000;
 }
 
-const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
 
 export function ago(time) {
   const seconds = (new Date(time) - Date.now()) / 1000;
   const distance = Math.abs(seconds);
-  if (distance < 10) return "just now";
+  if (distance < 10) return t("just now");
   if (distance < 60) return relative.format(Math.round(seconds / 10) * 10, "second");
   if (distance < 3600) return relative.format(Math.round(seconds / 60), "minute");
   if (distance < 86400) return relative.format(Math.round(seconds / 3600), "hour");
@@ -60,19 +67,38 @@ export function refreshTimes() {
   for (const time of document.querySelectorAll("time[datetime]")) say(time, ago(time.dateTime));
 }
 
-export const STATES = { queued: "Waits", running: "Runs", succeeded: "Done", failed: "Failed", cancelled: "Cancelled" };
+export const STATES = { queued: t("Waits"), running: t("Runs"), succeeded: t("Done"), failed: t("Failed"), cancelled: t("Cancelled") };
 
-const STAGES = { open: "Opening", probe: "Looking", decode: "Reading", encode: "Converting", convert: "Converting", verify: "Proving", publish: "Storing", done: "Done" };
+const STAGES = { open: t("Opening"), probe: t("Looking"), decode: t("Reading"), encode: t("Converting"), convert: t("Converting"), verify: t("Proving"), publish: t("Storing"), done: t("Done") };
 
 export function stage(progress) {
   const name = progress.stage || "";
-  return STAGES[name] || (name ? name[0].toUpperCase() + name.slice(1) : "Starting");
+  return STAGES[name] || (name ? name[0].toUpperCase() + name.slice(1) : t("Starting"));
 }
 
 /// How much smaller or larger the result is.
 export function change(before, after) {
   if (!before || after === null || after === undefined) return "";
   const percent = Math.round((after / before - 1) * 100);
-  if (percent === 0) return "same size";
-  return percent < 0 ? `${-percent} % smaller` : percent < 200 ? `${percent} % larger` : `${(after / before).toFixed(1)} times as large`;
+  if (percent === 0) return t("same size");
+  if (percent < 0) return t("{n} % smaller", { n: -percent });
+  return percent < 200 ? t("{n} % larger", { n: percent }) : t("{n} times as large", { n: (after / before).toFixed(1) });
+}
+
+/// Asks before something that cannot be taken back; true when it is wanted.
+export function confirmed(question, yes) {
+  const dialog = document.getElementById("confirm");
+  const button = dialog.querySelector(".primary");
+  say(dialog.querySelector("p"), question);
+  say(button, yes);
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((keep) => dialog.addEventListener("close", () => keep(dialog.returnValue === "yes"), { once: true }));
+}
+
+/// Puts the reader's words into what stands in the page itself.
+export function translate(root) {
+  document.documentElement.lang = language;
+  for (const part of root.querySelectorAll("[data-t]")) say(part, t(part.textContent.trim().replace(/\s+/g, " ")));
+  for (const part of root.querySelectorAll("[data-t-placeholder]")) part.placeholder = t(part.placeholder);
 }
