@@ -4,6 +4,7 @@ mod places;
 
 pub use places::{BlobsPlace, StorePlace};
 
+use crate::celery;
 use crate::http::AuthSettings;
 use crate::limits::{Size, Span};
 use crate::notify::{MailSettings, WebhookSettings};
@@ -46,6 +47,7 @@ pub struct Config {
     pub auth: AuthSettings,
     pub webhooks: WebhookSettings,
     pub email: MailSettings,
+    pub celery: celery::Settings,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -72,6 +74,8 @@ pub struct Urls {
 pub struct Outputs {
     /// Answer a download with a redirect to the bytes in S3, which the client must be able to reach; else they are passed on.
     pub redirect: bool,
+    /// Folders that outputs of Celery's tasks may be written to beside the blob store; empty: none.
+    pub roots: Vec<PathBuf>,
 }
 
 /// Local copies of inputs that are kept elsewhere.
@@ -120,6 +124,7 @@ impl Default for Config {
             auth: AuthSettings::default(),
             webhooks: WebhookSettings::default(),
             email: MailSettings::default(),
+            celery: celery::Settings::default(),
         }
     }
 }
@@ -152,7 +157,7 @@ impl Default for Sandbox {
 }
 
 /// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 30] = [
+pub const VARIABLES: [(&str, &[&str]); 43] = [
     ("DATA_DIR", &["data_dir"]),
     ("LISTEN", &["listen"]),
     ("STORE", &["store"]),
@@ -166,6 +171,7 @@ pub const VARIABLES: [(&str, &[&str]); 30] = [
     ("INPUTS_URL_MAX_BYTES", &["inputs", "url", "max_bytes"]),
     ("INPUTS_URL_TIMEOUT", &["inputs", "url", "timeout"]),
     ("OUTPUTS_REDIRECT", &["outputs", "redirect"]),
+    ("OUTPUTS_ROOTS", &["outputs", "roots"]),
     ("BLOBS_CACHE_MAX", &["blobs_cache", "max"]),
     ("SANDBOX_FLOOR", &["sandbox", "floor"]),
     ("SANDBOX_MAX_JOBS_PER_ZYGOTE", &["sandbox", "max_jobs_per_zygote"]),
@@ -183,6 +189,18 @@ pub const VARIABLES: [(&str, &[&str]); 30] = [
     ("EMAIL_TO", &["email", "to"]),
     ("EMAIL_LOCALE", &["email", "locale"]),
     ("EMAIL_DIGEST", &["email", "digest"]),
+    ("CELERY_BROKER_URL", &["celery", "broker_url"]),
+    ("CELERY_RESULT_BACKEND", &["celery", "result_backend"]),
+    ("CELERY_QUEUES", &["celery", "queues"]),
+    ("CELERY_NODE", &["celery", "node"]),
+    ("CELERY_PRIORITY_STEPS", &["celery", "priority_steps"]),
+    ("CELERY_DIRECTION", &["celery", "direction"]),
+    ("CELERY_GLOBAL_KEYPREFIX", &["celery", "global_keyprefix"]),
+    ("CELERY_RESULT_KEYPREFIX", &["celery", "result_keyprefix"]),
+    ("CELERY_VISIBILITY_TIMEOUT", &["celery", "visibility_timeout"]),
+    ("CELERY_RESULT_EXPIRES", &["celery", "result_expires"]),
+    ("CELERY_PREFETCH", &["celery", "prefetch"]),
+    ("CELERY_DEFAULT_QUEUE", &["celery", "default_queue"]),
 ];
 
 impl Sandbox {
@@ -221,11 +239,14 @@ impl Config {
         if self.sandbox.max_jobs_per_zygote == 0 {
             return Err("sandbox.max_jobs_per_zygote must be at least 1".into());
         }
-        if let Some(root) = self.inputs.roots.iter().find(|r| !r.is_absolute()) {
-            return Err(format!("inputs.roots: {} is not an absolute path", root.display()));
+        for (section, roots) in [("inputs", &self.inputs.roots), ("outputs", &self.outputs.roots)] {
+            if let Some(root) = roots.iter().find(|r| !r.is_absolute()) {
+                return Err(format!("{section}.roots: {} is not an absolute path", root.display()));
+            }
         }
         self.webhooks.check()?;
         self.email.check()?;
+        self.celery.check()?;
         jiff::tz::TimeZone::get(&self.time_zone).map_err(|_| format!("time_zone: `{}` is not an IANA name", self.time_zone))?;
         Ok(self)
     }
@@ -293,9 +314,17 @@ fn set(table: &mut toml::Table, path: &[&str], value: &str) {
         table = inner;
     }
     let value = match *key {
-        "floor" | "max_jobs_per_zygote" | "per_host" => value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into())),
+        "floor" | "max_jobs_per_zygote" | "per_host" | "prefetch" => {
+            value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into()))
+        }
         "redirect" | "allow_private" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
-        "roots" | "pools" | "to" | "cors_origins" => toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect()),
+        "roots" | "pools" | "to" | "cors_origins" | "queues" => {
+            toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect())
+        }
+        "priority_steps" => {
+            let number = |v: &str| v.trim().parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(v.into()));
+            toml::Value::Array(value.split(',').map(number).collect())
+        }
         _ => toml::Value::String(value.into()),
     };
     table.insert((*key).into(), value);
@@ -333,6 +362,9 @@ mod tests {
             ("blobs = \"s3://media\"", "prefix"),
             ("inputs = { url = { timeout = \"soon\" } }", "soon"),
             ("blobs_cache = { max = \"much\" }", "much"),
+            ("outputs = { roots = [\"here\"] }", "here"),
+            ("celery = { priority_steps = [3] }", "priority_steps"),
+            ("[celery.tasks.x]\nargs = [\"a\"]", "input_path"),
         ] {
             let error = load(text, &[]).and_then(|config| config.queues()).map(drop).unwrap_err();
             assert!(error.contains(word), "{text}: {error}");

@@ -7,16 +7,17 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`access`] [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] | each other |
+//! | 0 words | [`access`] [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] [`link`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] [`outbound`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
 //! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `notify` `tus` | 0, 1, the converter registry |
-//! | 4 edges | `http` `cli` | 0, 1, 3 |
+//! | 4 edges | `http` `celery` `cli` | 0, 1, 3 |
 //! | 5 root | `app` `config` `main` | all |
 
 pub mod access;
 pub mod app;
 pub mod blobs;
+pub mod celery;
 pub mod cleanup;
 pub mod cli;
 pub mod clock;
@@ -30,6 +31,7 @@ pub mod http;
 pub mod intake;
 pub mod job;
 pub mod limits;
+pub mod link;
 pub mod notify;
 pub mod outbound;
 pub mod pipeline;

@@ -1,6 +1,7 @@
 //! One test binary: linked once, run in parallel.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod celery;
 mod chaos;
 mod conformance;
 mod converters;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 26] = [
+const LAYERS: [(&str, u8); 30] = [
     ("access", 0),
     ("queue", 0),
     ("job", 0),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, u8); 26] = [
     ("progress", 0),
     ("tls", 0),
     ("trace", 0),
+    ("link", 0),
     ("store", 1),
     ("blobs", 1),
     ("convert", 1),
@@ -31,6 +32,7 @@ const LAYERS: [(&str, u8); 26] = [
     ("cleanup", 3),
     ("notify", 3),
     ("http", 4),
+    ("celery", 4),
     ("config", 5),
     ("app", 5),
 ];

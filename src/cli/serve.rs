@@ -3,6 +3,7 @@
 use super::Exit;
 use super::process::{self, End};
 use crate::app::{App, Purpose};
+use crate::celery;
 use crate::config::Config;
 use crate::http;
 use crate::sandbox::ForkServer;
@@ -47,10 +48,20 @@ async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
         meters: app.engine.meters.clone(),
         drain: drain.clone(),
     });
+    let site = celery::Site {
+        intake: app.intake.clone(),
+        clock: app.clock.clone(),
+        input_roots: config.inputs.roots.clone(),
+        output_roots: config.outputs.roots.clone(),
+    };
+    let edge = celery::Running::start(&config.celery, site).await?;
     tracing::info!("millrace is at http://{address}/");
     let server = tokio::spawn(http::serve(listener, http::router(service), http::Patience::default(), drain.clone()));
     end.ordered().await;
     drain.cancel();
+    if let Some(edge) = edge {
+        edge.stop().await;
+    }
     // Answers end while the jobs are given back.
     let (_, served) = tokio::join!(app.stop(), server);
     served.map_err(|e| e.to_string())

@@ -17,14 +17,12 @@
 //! | `redis+cluster://[[user]:password@]host[:port],host...` | the owner of our slot; `rediss+sentinel`, `rediss+cluster` with TLS |
 
 mod access;
-mod address;
 mod change;
 mod check;
 mod held;
 mod history;
 mod jobs;
 mod leases;
-mod link;
 mod notices;
 mod outbox;
 mod pipelines;
@@ -39,10 +37,9 @@ mod workers;
 
 use super::{Notice, Result, StoreError};
 use crate::job::JobId;
-use address::Address;
+use crate::link::{Address, Link, LinkError};
 use held::Held;
 use jiff::Timestamp;
-use link::Link;
 use rounds::Rounds;
 use scripts::{READ, SELECT};
 use std::sync::Arc;
@@ -65,6 +62,15 @@ struct Open {
     operations: AtomicU64,
 }
 
+impl From<LinkError> for StoreError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Full => StoreError::Full,
+            LinkError::Lost(cause) => StoreError::Unavailable(cause),
+        }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.listener.abort();
@@ -75,7 +81,7 @@ impl RedisStore {
     /// Connects, looks at what the server is, and listens to it. Errors: a URL of none of the forms above, a server that does not
     /// answer within some seconds, is older than 7.0, or has another `maxmemory-policy` than `noeviction`.
     pub async fn open(url: &str) -> Result<RedisStore> {
-        let link = Arc::new(Link::new(Address::parse(url).map_err(StoreError::Unavailable)?));
+        let link = Arc::new(Link::new(Address::parse(url).map_err(StoreError::Unavailable)?, scripts::load_all));
         check::check(&link).await?;
         let notices = broadcast::channel(4096).0;
         let (ready, listening) = oneshot::channel();

@@ -8,7 +8,7 @@ use millrace::blobs::Staging;
 use millrace::blobs::local::LocalBlobs;
 use millrace::failure::{Code, Failure};
 use millrace::format::Format;
-use millrace::intake::Intake;
+use millrace::intake::{Intake, Telling};
 use millrace::job::{JobId, Lease, Output, PipelineId, State};
 use millrace::pipeline::{self, PipelineView, StepState};
 use millrace::queue::Queues;
@@ -131,7 +131,7 @@ impl House {
         let blobs = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let intake =
-            Intake { store: store.clone(), blobs, staging, queues: Arc::new(Queues::load(&[]).unwrap()), input_roots: vec![], outbound: None };
+            Intake { store: store.clone(), blobs, staging, queues: Arc::new(Queues::load(&[]).unwrap()), input_roots: vec![], outbound: None, telling: Telling::default() };
         let now = Timestamp::now();
         let upload = intake.receive("a.txt", &b"hello"[..], now).await.unwrap();
         let request = serde_json::from_value(request(&steps, &upload.id, on_failure)).unwrap();

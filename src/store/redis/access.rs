@@ -21,7 +21,8 @@ impl Access for RedisStore {
 
     async fn put_token(&self, token: Token) -> Result<()> {
         let call = cmd("HSET").arg(self.link().key("tokens")).arg(&token.id).arg(document::text(&token)?).clone();
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
@@ -48,7 +49,8 @@ impl Access for RedisStore {
 impl Audit for RedisStore {
     async fn note(&self, entry: AuditEntry) -> Result<()> {
         let call = cmd("ZADD").arg(self.link().key("audit")).arg(0).arg(format!("{} {}", entry.id, document::text(&entry)?)).clone();
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 
     async fn audit(&self, before: Option<String>, limit: usize) -> Result<Vec<AuditEntry>> {
@@ -64,6 +66,7 @@ impl RedisStore {
     pub async fn purge_audit(&self, now: Timestamp) -> Result<()> {
         let before = AuditEntry::first_id(now.saturating_sub(AUDIT_KEPT).unwrap_or(Timestamp::MIN));
         let call = cmd("ZREMRANGEBYLEX").arg(self.link().key("audit")).arg("-").arg(format!("({before}")).clone();
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 }

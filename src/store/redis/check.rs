@@ -1,7 +1,7 @@
 //! What the server must be: looked at once, at the start.
 
-use super::link::Link;
 use super::stored::decode;
+use crate::link::Link;
 use crate::store::{Result, StoreError};
 use ::redis::cmd;
 

@@ -15,7 +15,8 @@ const BETWEEN: char = '|';
 impl History for RedisStore {
     async fn add(&self, sums: Sums, now: Timestamp) -> Result<()> {
         let commands: Vec<Cmd> = Step::ALL.into_iter().flat_map(|step| self.additions(step, &sums, now)).collect();
-        self.link().ask(|_| pipeline(&commands)).await.map(drop)
+        self.link().ask(|_| pipeline(&commands)).await?;
+        Ok(())
     }
 
     async fn history(&self, step: Step, since: Timestamp, now: Timestamp) -> Result<Vec<Stretch>> {

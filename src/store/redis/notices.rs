@@ -1,6 +1,6 @@
 //! Hears, on a connection of its own, what any process has changed.
 
-use super::link::Link;
+use crate::link::Link;
 use crate::store::Notice;
 use futures::StreamExt;
 use std::sync::Arc;

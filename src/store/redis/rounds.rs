@@ -6,6 +6,7 @@ use super::change::{Change, Outcome, pipeline, read_outcomes};
 use super::leases::{Fenced, Leased, finished, leased, repeatable};
 use super::stored::Stored;
 use crate::job::{Job, Record};
+use crate::link::LinkError;
 use crate::store::{Finish, LeaseRequest, Leases, Result, StoreError, transition};
 use ::redis::Value;
 use jiff::Timestamp;
@@ -126,7 +127,7 @@ impl RedisStore {
         let (commit, lease) = (self.commit_call(&changes, now)?, self.lease_call(&request, now)?);
         let answers = match self.link().ask(|repeated| pipeline(&[commit.clone(), repeatable(&lease, repeated)])).await {
             // Full memory refuses the lease alone. The commit, repeated, is known to be done.
-            Err(StoreError::Full) => self.link().ask(|_| pipeline(std::slice::from_ref(&commit))).await?,
+            Err(LinkError::Full) => self.link().ask(|_| pipeline(std::slice::from_ref(&commit))).await?,
             answers => answers?,
         };
         let mut answers = answers.into_iter();

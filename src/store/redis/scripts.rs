@@ -1,7 +1,6 @@
 //! The scripts, one per verb; each file says what it takes and returns.
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, Pipeline, RedisResult, cmd};
+use ::redis::{Cmd, Pipeline, cmd};
 use std::sync::LazyLock;
 
 /// A verb's script behind what all of them share.
@@ -61,12 +60,13 @@ impl Script {
     pub fn call(&self, prefix: &str) -> Cmd {
         cmd("EVALSHA").arg(&self.hash).arg(1).arg(prefix).clone()
     }
+}
 
-    pub async fn load_all(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let mut load = Pipeline::new();
-        for script in ALL {
-            load.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
-        }
-        load.query_async(connection).await
+/// What makes them known to a server.
+pub fn load_all() -> Pipeline {
+    let mut load = Pipeline::new();
+    for script in ALL {
+        load.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
     }
+    load
 }

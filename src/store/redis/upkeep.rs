@@ -78,7 +78,8 @@ impl Upkeep for RedisStore {
     async fn put_upload(&self, upload: Upload) -> Result<()> {
         let mut call = PUT_UPLOAD.call(self.link().prefix());
         call.arg(&upload.id).arg(milliseconds(upload.expires_at)).arg(document::text(&upload)?);
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 
     async fn upload(&self, id: &str) -> Result<Upload> {

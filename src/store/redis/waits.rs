@@ -73,7 +73,8 @@ impl RedisStore {
         }
         let mut call = TOLD.call(self.link().prefix());
         call.arg(end.id.to_string()).arg(end.state as u8).arg(ids);
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 }
 

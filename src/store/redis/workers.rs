@@ -14,7 +14,8 @@ impl Workers for RedisStore {
         let presence = Presence { seen_at: now, order: None, ..presence };
         let mut call = ANNOUNCE.call(self.link().prefix());
         call.arg(milliseconds(now)).arg(gone(now)).arg(&presence.id).arg(document::text(&presence)?);
-        self.link().ask_one(&call).await.map(drop)
+        self.link().ask_one(&call).await?;
+        Ok(())
     }
 
     async fn take_order(&self, worker: &str) -> Result<Option<WorkerOrder>> {

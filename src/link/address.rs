@@ -1,12 +1,12 @@
 //! Where the server is, asked anew for each connection: after a failover it is another one.
 
-use super::link::ask_once;
+use super::ask_once;
 use ::redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, Value, cmd};
 
 const SENTINEL_PORT: u16 = 26379;
 const REDIS_PORT: u16 = 6379;
 
-/// A parsed store URL.
+/// A parsed URL.
 #[derive(Debug)]
 pub struct Address {
     place: Place,
@@ -28,7 +28,7 @@ enum Place {
 }
 
 impl Address {
-    /// Reads a URL of one of the forms the store's own page lists. The message says what is wrong, without the password.
+    /// Reads a URL of one of the forms that the Redis store's page lists. The message says what is wrong, without the password.
     pub fn parse(url: &str) -> Result<Address, String> {
         // Of TLS: `#insecure`.
         let (plain, fragment) = url.find('#').map_or((url, ""), |at| url.split_at(at));
@@ -61,6 +61,11 @@ impl Address {
         let node = |host: &str| info(&format!("{}{fragment}", with_port(&format!("{tls}://{node_at}{host}"), host, port)));
         let nodes = hosts.split(',').map(node).collect::<Result<Vec<_>, _>>()?;
         Ok(Address { place, nodes, server: info(&format!("{tls}://{at}localhost/{database}{fragment}"))?, prefix })
+    }
+
+    /// The number of the database.
+    pub fn database(&self) -> i64 {
+        self.server.redis_settings().db()
     }
 
     /// The server that takes our writes now.

@@ -1,9 +1,10 @@
-//! The connection all verbs share. When it is lost the next verb makes a new one; every script may be repeated, so a verb whose
-//! answer was lost asks again.
+//! A connection to Redis that all its users share. When it is lost the next question makes a new one; every script may be repeated,
+//! so a question whose answer was lost is asked again.
 
-use super::address::Address;
-use super::scripts::Script;
-use crate::store::{Result, StoreError};
+mod address;
+
+pub use address::Address;
+
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerError, ServerErrorKind, Value,
@@ -15,12 +16,25 @@ use tokio::time::Instant;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// The crate's own default is 500 ms, which a busy disk under `appendfsync always` exceeds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A verb is not tried again after this: its caller has to know.
+/// A question is not asked again after this: its caller has to know.
 const TRY_FOR: Duration = Duration::from_secs(5);
 const PAUSES: [Duration; 4] = [Duration::from_millis(10), Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(500)];
 
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LinkError {
+    #[error("the server's memory is full")]
+    Full,
+    #[error("{0}")]
+    Lost(String),
+}
+
+pub type Result<T> = std::result::Result<T, LinkError>;
+
 pub struct Link {
     address: Address,
+    /// What a new connection is given first: it loads the scripts.
+    scripts: fn() -> Pipeline,
     current: Mutex<Option<Live>>,
 }
 
@@ -32,8 +46,8 @@ struct Live {
 }
 
 impl Link {
-    pub fn new(address: Address) -> Link {
-        Link { address, current: Mutex::new(None) }
+    pub fn new(address: Address, scripts: fn() -> Pipeline) -> Link {
+        Link { address, scripts, current: Mutex::new(None) }
     }
 
     pub fn prefix(&self) -> &str {
@@ -70,7 +84,7 @@ impl Link {
             repeated = true;
             tokio::time::sleep(pause).await;
         }
-        Err(StoreError::Unavailable("the server does not answer".into()))
+        Err(LinkError::Lost("the server does not answer".into()))
     }
 
     pub async fn ask_one(&self, command: &Cmd) -> Result<Value> {
@@ -87,7 +101,7 @@ impl Link {
             _ => {}
         }
         let mut connection = open(&self.address.find().await?).await?;
-        Script::load_all(&mut connection).await?;
+        let () = (self.scripts)().query_async(&mut connection).await?;
         let live = Live { number: last.max(failed) + 1, connection };
         *current = Some(live.clone());
         Ok(live)
@@ -115,10 +129,10 @@ fn is_passing(error: &RedisError) -> bool {
     }
 }
 
-fn failed(error: RedisError) -> StoreError {
+fn failed(error: RedisError) -> LinkError {
     let is_full = |errors: &[(usize, ServerError)]| errors.iter().any(|(_, error)| error.code() == "OOM");
     match error.clone().into_server_errors() {
-        Some(errors) if is_full(&errors) => StoreError::Full,
-        _ => StoreError::Unavailable(error.to_string()),
+        Some(errors) if is_full(&errors) => LinkError::Full,
+        _ => LinkError::Lost(error.to_string()),
     }
 }
