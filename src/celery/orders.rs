@@ -25,7 +25,7 @@ impl Edge {
         Some(match request.method.as_str() {
             "hello" => return self.hello(arguments).await,
             "revoke" | "terminate" => {
-                let terminate = request.method == "terminate" || arguments.get("terminate") == Some(&json!(true));
+                let terminate = request.method == "terminate" || is_true(arguments.get("terminate"));
                 self.revoke(&ids_of(arguments.get("task_id")), terminate, is_gentle(arguments)).await
             }
             "revoke_by_stamped_headers" => self.revoke_by_stamps(arguments).await,
@@ -108,7 +108,7 @@ impl Edge {
         let is_meant =
             |stamps: &Arguments| wanted.iter().any(|(name, values)| stamps.get(name).is_some_and(|v| listed(v).iter().any(|v| values.contains(v))));
         let ids: Vec<String> = self.desk.all().iter().filter(|t| is_meant(&t.message.stamps)).map(|t| t.message.id.clone()).collect();
-        let terminate = arguments.get("terminate") == Some(&json!(true));
+        let terminate = is_true(arguments.get("terminate"));
         self.revoke(&ids, terminate, is_gentle(arguments)).await;
         let headers = super::repr::repr(arguments.get("headers").unwrap_or(&Value::Null));
         json!({"ok": format!("headers {headers} flagged as revoked{}", if terminate { "" } else { ", but not terminated" })})
@@ -241,6 +241,16 @@ fn is_gentle(arguments: &Arguments) -> bool {
     match arguments.get("signal") {
         Some(Value::String(name)) => ["SIGINT", "INT", "SIGUSR1", "USR1"].contains(&name.as_str()),
         Some(Value::Number(number)) => [Some(2), Some(10)].contains(&number.as_i64()),
+        _ => false,
+    }
+}
+
+/// As Python sees it: Flower says 1.
+fn is_true(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Bool(value)) => *value,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::String(text)) => !text.is_empty(),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@ use super::Edge;
 use super::desk::Task;
 use super::results;
 use crate::failure::Failure;
-use crate::job::{Event, JobId, Record, State};
+use crate::job::{JobId, Record, State};
 use crate::store::Notice;
 use serde_json::json;
 use std::collections::HashSet;
@@ -20,6 +20,8 @@ const CALM: Duration = Duration::from_millis(500);
 /// All tasks are looked at this often, whatever was told.
 const LOOK_AT_ALL: Duration = Duration::from_secs(15);
 const BATCH: usize = 200;
+/// Events after which a task is told of.
+const TOLD: [&str; 5] = ["started", "succeeded", "failed", "cancelled", "retrying"];
 
 impl Edge {
     pub async fn watch(self: Arc<Self>, mut notices: broadcast::Receiver<Notice>, mut after: u64) {
@@ -33,15 +35,11 @@ impl Edge {
             after = self.read_events(after).await;
             if Instant::now() >= calm_until && !news.is_empty() {
                 calm_until = Instant::now() + CALM;
-                for job in news.drain().filter(|job| !self.desk.of_job(*job).is_empty()).collect::<Vec<_>>() {
-                    self.look(job).await;
-                }
+                self.look_at(std::mem::take(&mut news)).await;
             }
             if Instant::now() >= all_at {
                 all_at = Instant::now() + LOOK_AT_ALL;
-                for job in self.desk.jobs() {
-                    self.look(job).await;
-                }
+                self.look_at(self.desk.jobs().into_iter().collect()).await;
             }
         }
     }
@@ -58,20 +56,18 @@ impl Edge {
             };
             after = events.last().map_or(after, |event| event.seq);
             let is_last = events.len() < BATCH;
-            for event in &events {
-                self.tell_event(event).await;
-            }
+            // Several of one job are one look: it sees the last of them.
+            self.look_at(events.iter().filter(|event| TOLD.contains(&event.kind.as_str())).filter_map(|event| event.job).collect()).await;
             if is_last {
                 return after;
             }
         }
     }
 
-    async fn tell_event(self: &Arc<Self>, event: &Event) {
-        let Some(job) = event.job.filter(|job| !self.desk.of_job(*job).is_empty()) else { return };
-        if matches!(event.kind.as_str(), "started" | "succeeded" | "failed" | "cancelled" | "retrying") {
-            self.look(job).await;
-        }
+    /// Looks at those of these jobs that belong to tasks, all at once.
+    async fn look_at(self: &Arc<Self>, jobs: HashSet<JobId>) {
+        let ours = jobs.into_iter().filter(|job| !self.desk.of_job(*job).is_empty());
+        futures::future::join_all(ours.map(|job| self.look(job))).await;
     }
 
     /// Tells where a job stands to those who wait for its tasks.

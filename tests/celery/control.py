@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import subprocess
+import urllib.request
 
 import redis
 from celery import states
@@ -22,12 +23,13 @@ def celery(*words):
 
 
 def inspect(what, *words):
-    return json.loads(celery("inspect", "--json", "-t", "3", what, *words))[NODE]
+    """As `celery inspect`, without the seconds that a command takes to start."""
+    return harness.until(lambda: getattr(app.control.inspect([NODE], timeout=2), what)(*words), f"{what} is answered")[NODE]
 
 
-def ordered(*words):
-    """The answer to an order, among what the command prints."""
-    return celery("control", "-t", "3", *words)
+def ordered(command, **arguments):
+    """The answer to an order."""
+    return str(app.control.broadcast(command, arguments=arguments, destination=[NODE], reply=True, timeout=3, limit=1)[0][NODE])
 
 
 def slow(**options):
@@ -36,7 +38,9 @@ def slow(**options):
 
 def check_status_and_ping():
     assert NODE in celery("status", "-t", "3")
-    assert inspect("ping") == {"ok": "pong"}
+    assert json.loads(celery("inspect", "--json", "-t", "3", "ping"))[NODE] == {"ok": "pong"}
+    assert "converter.tasks.convert_video" in celery("inspect", "-t", "3", "registered")
+    assert "time limits set successfully" in celery("control", "-t", "3", "time_limit", "converter.tasks.convert_video", "60", "120")
 
 
 def check_what_is_registered_and_consumed():
@@ -48,18 +52,18 @@ def check_stats_conf_report_clock():
     stats = inspect("stats")
     assert stats["pid"] > 0 and stats["broker"]["transport"] == "redis" and "total" in stats
     assert "redis://" in inspect("conf")["broker_url"]
-    assert "millrace" in celery("inspect", "-t", "3", "report")
+    assert "millrace" in inspect("report")["ok"]
     assert inspect("clock")["clock"] > 0
 
 
 def check_active_reserved_scheduled_and_query():
     running, later = slow(), convert_archive.apply_async(args=[1, "notes.txt", "noop"], countdown=600, priority=6)
-    waiting = slow()
     active = harness.until(lambda: inspect("active"), "it is active")
+    waiting = slow()
     assert [task["id"] for task in active] == [running.id] and active[0]["time_start"] > 0
-    assert waiting.id in [task["id"] for task in inspect("reserved")]
+    harness.until(lambda: waiting.id in [task["id"] for task in inspect("reserved")], "it is reserved")
     assert [task["request"]["id"] for task in inspect("scheduled")] == [later.id]
-    found = inspect("query_task", running.id, later.id, "nobody")
+    found = inspect("query_task", [running.id, later.id, "nobody"])
     assert (found[running.id][0], found[later.id][0]) == ("active", "scheduled") and "nobody" not in found
     for result in (running, waiting, later):
         result.revoke(terminate=True, signal="SIGKILL")
@@ -83,19 +87,23 @@ def check_a_revoke_before_its_task():
 
 
 def check_settings():
-    assert "time limits set successfully" in ordered("time_limit", "converter.tasks.convert_video", "60", "120")
-    assert "new rate limit set successfully" in ordered("rate_limit", "converter.tasks.convert_image", "10/m")
-    assert "disabled" in ordered("rate_limit", "converter.tasks.convert_image", "0")
-    assert "pool will grow" in ordered("pool_grow", "2")
-    assert "pool will shrink" in ordered("pool_shrink", "2")
-    assert "autoscale now max=3 min=1" in ordered("autoscale", "3", "1")
+    image = "converter.tasks.convert_image"
+    assert "time limits set successfully" in ordered("time_limit", task_name=image, soft=60, hard=120)
+    assert "new rate limit set successfully" in ordered("rate_limit", task_name=image, rate_limit="10/m")
+    assert "disabled" in ordered("rate_limit", task_name=image, rate_limit=0)
+    assert "unknown task" in ordered("rate_limit", task_name="nobody.knows", rate_limit="10/m")
+    with urllib.request.urlopen(os.environ["MILLRACE_URL"] + "/v1/queues/image") as answer:
+        assert '"hard_time_limit":"2m"' in answer.read().decode().replace(" ", "")
+    assert "pool will grow" in ordered("pool_grow", n=2)
+    assert "pool will shrink" in ordered("pool_shrink", n=2)
+    assert "autoscale now max=3 min=1" in ordered("autoscale", max=3, min=1)
 
 
 def check_consumers():
-    assert "add consumer extra" in ordered("add_consumer", "extra")
+    assert "add consumer extra" in ordered("add_consumer", queue="extra")
     result = convert_archive.apply_async(args=[1, "notes.txt", "noop"], queue="extra")
     assert result.get(timeout=30)["status"] == "success"
-    assert "no longer consuming" in ordered("cancel_consumer", "extra")
+    assert "no longer consuming" in ordered("cancel_consumer", queue="extra")
     waits = convert_archive.apply_async(args=[1, "notes.txt", "noop"], queue="extra")
     convert_archive.delay(1, "notes.txt", "noop").get(timeout=30)
     assert waits.state == states.PENDING
