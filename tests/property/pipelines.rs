@@ -130,8 +130,15 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Arc::new(LocalBlobs::open(&folder.path().join("blobs")).unwrap());
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
-        let intake =
-            Intake { store: store.clone(), blobs, staging, queues: Arc::new(Queues::load(&[]).unwrap()), input_roots: vec![], outbound: None, telling: Telling::default() };
+        let intake = Intake {
+            store: store.clone(),
+            blobs,
+            staging,
+            queues: Arc::new(Queues::load(&[]).unwrap()),
+            input_roots: vec![],
+            outbound: None,
+            telling: Telling::default(),
+        };
         let now = Timestamp::now();
         let upload = intake.receive("a.txt", &b"hello"[..], now).await.unwrap();
         let request = serde_json::from_value(request(&steps, &upload.id, on_failure)).unwrap();
