@@ -18,6 +18,7 @@ mod queues;
 mod registry;
 mod schedules;
 mod server;
+mod stats;
 mod tus;
 mod uploads;
 mod vitals;
@@ -99,6 +100,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/formats", get(registry::formats))
         .route("/v1/presets", get(registry::presets))
         .route("/v1/events", get(events::all))
+        .route("/v1/stats", get(stats::read))
         .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES));
     let pieces = Router::new()

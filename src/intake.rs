@@ -6,12 +6,14 @@
 mod found;
 mod input_ref;
 mod outputs;
+mod plan;
 mod request;
 mod url;
 
 pub use found::Found;
 pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
+pub use plan::{Plan, PlannedOutput};
 pub use request::{OutputRequest, Request};
 
 use crate::blobs::{BlobError, Blobs, Staging};

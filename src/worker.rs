@@ -2,6 +2,7 @@
 
 mod attempt;
 mod autoscale;
+mod chronicle;
 mod heartbeat;
 mod line;
 mod load;

@@ -2,7 +2,8 @@
 //! looked at; a test compares them.
 
 use super::{
-    events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, tus, uploads, workers,
+    events, health, jobs, links, metrics, openapi, outputs, page, pipelines, probe, problem, queues, registry, schedules, stats, tus, uploads,
+    workers,
 };
 use axum::Json;
 use std::collections::BTreeSet;
@@ -26,7 +27,7 @@ use utoipa::{Modify, OpenApi};
         queues::list, queues::read, queues::tune, queues::pause, queues::resume, queues::purge,
         workers::list, workers::drain, workers::restart,
         schedules::list, schedules::read, schedules::put, schedules::remove, schedules::run,
-        probe::look, registry::formats, registry::presets,
+        probe::look, registry::formats, registry::presets, stats::read,
         health::alive, health::ready, metrics::metrics, openapi::document, page::index, page::file,
     ),
     components(schemas(problem::ProblemDocument, events::JobProgress)),

@@ -1,7 +1,7 @@
 //! The child: builds its own jail from the inside, then does what its order says.
 
 use super::host::ChildHost;
-use super::seccomp::{Filters, deadly_names};
+use super::seccomp::{Filter, deadly_names};
 use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, output_folder, policy, sys, wire};
 use crate::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use crate::failure::{Code, Failure};
@@ -17,7 +17,7 @@ use std::sync::Mutex;
 /// What the zygote prepared before the fork.
 pub struct Prepared<'a> {
     pub registry: &'a Registry,
-    pub filters: &'a Filters,
+    pub filter: &'a Filter,
     pub readable: &'a [&'static str],
     /// The zygote's own descriptors, where warmed-up libraries hold others that must stay: what they loaded, and pipes they
     /// wake themselves by, which they make anew within the fork. None: everything is closed.
@@ -101,7 +101,7 @@ pub fn confine(prepared: &Prepared, order: &Order, socket: &UnixStream) -> Resul
     rustix::thread::set_no_new_privs(true).map_err(text)?;
     policy::restrict_paths(&order.input.path, &order.staging, prepared.readable)?;
     sys::explain_from(socket.as_raw_fd(), statm.into_raw_fd(), order.limits.memory_max.0);
-    prepared.filters.install(rustix::process::getpid().as_raw_nonzero().get() as u32)
+    prepared.filter.install(rustix::process::getpid().as_raw_nonzero().get() as u32)
 }
 
 fn run(registry: &Registry, order: &Order, host: &ChildHost) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tokio::sync::{mpsc, oneshot};
 
+mod bpf;
 mod child;
 pub mod fork_server;
 mod host;

@@ -2,7 +2,7 @@
 
 use super::child::{self, Prepared};
 use super::isolate::Isolation;
-use super::seccomp::Filters;
+use super::seccomp::Filter;
 use super::sys::{self, Fork};
 use super::{InputOrder, Order, Registry, Work, pids, policy};
 use crate::convert::{Depth, Zygote};
@@ -43,10 +43,7 @@ pub fn measure() -> Measured {
     match sys::fork() {
         Ok(Fork::Child) => {
             drop(ours);
-            let measured = match Filters::compile(false) {
-                Ok(filters) => measure_here(&Isolation::enter(), &filters),
-                Err(reason) => nothing(&reason),
-            };
+            let measured = measure_here(&Isolation::enter(), &Filter::new(false));
             let sent = serde_json::to_vec(&measured).ok().and_then(|body| (&theirs).write_all(&body).ok());
             sys::exit(i32::from(sent.is_none()))
         }
@@ -62,14 +59,14 @@ pub fn measure() -> Measured {
 }
 
 /// Measures the jail of this zygote's children.
-pub(super) fn measure_here(isolation: &Isolation, filters: &Filters) -> Measured {
+pub(super) fn measure_here(isolation: &Isolation, filter: &Filter) -> Measured {
     let folder = std::env::temp_dir().join(format!("millrace-probe-{}-{}", std::process::id(), rustix::process::getpid().as_raw_nonzero()));
-    let measured = measure_in(&folder, isolation, filters).unwrap_or_else(|reason| nothing(&reason));
+    let measured = measure_in(&folder, isolation, filter).unwrap_or_else(|reason| nothing(&reason));
     let _ = std::fs::remove_dir_all(&folder);
     measured
 }
 
-fn measure_in(folder: &Path, isolation: &Isolation, filters: &Filters) -> Result<Measured, String> {
+fn measure_in(folder: &Path, isolation: &Isolation, filter: &Filter) -> Result<Measured, String> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     std::fs::create_dir_all(folder.join("staging")).map_err(|e| format!("{}: {e}", folder.display()))?;
     std::fs::write(folder.join("input"), b"input").map_err(|e| text(&e))?;
@@ -79,7 +76,7 @@ fn measure_in(folder: &Path, isolation: &Isolation, filters: &Filters) -> Result
     let theirs = OwnedFd::from(theirs);
     let registry =
         Registry { warmth: |_| &NO_WARMTH, by_id: |_| None, probe: |_| |_, _, _| Err(crate::failure::Failure::internal("no converters here")) };
-    let prepared = Prepared { registry: &registry, filters, readable: &[], own_fds: None, zygote: &zygote, own_pids: isolation.pid() };
+    let prepared = Prepared { registry: &registry, filter, readable: &[], own_fds: None, zygote: &zygote, own_pids: isolation.pid() };
     let order = order(folder, Format::parse("bin").ok_or("no format for bytes")?);
     let pid = isolation
         .fork(|| {

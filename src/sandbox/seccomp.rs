@@ -1,15 +1,12 @@
 //! Which system calls a child may make. What is on no list answers `ENOSYS`, as an old kernel would.
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch, apply_filter,
-};
+use super::bpf::{Rule, Test, Verdict, program};
+use seccompiler::apply_filter;
 use std::collections::BTreeMap;
 
 macro_rules! calls {
     ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
 }
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Files, memory, threads, clocks: what converters and their libraries live on. Landlock says which files.
 const ALLOWED: &[(i64, &str)] = &calls![
@@ -20,7 +17,7 @@ const ALLOWED: &[(i64, &str)] = &calls![
     SYS_sendfile SYS_copy_file_range SYS_splice SYS_tee SYS_flock SYS_fcntl SYS_dup SYS_dup3 SYS_pipe2 SYS_umask SYS_memfd_create
     SYS_mmap SYS_mprotect SYS_munmap SYS_mremap SYS_madvise SYS_brk SYS_msync SYS_mincore SYS_membarrier
     SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_sigpending SYS_rt_sigtimedwait SYS_rt_sigsuspend SYS_sigaltstack SYS_restart_syscall
-    SYS_kill SYS_tgkill SYS_exit SYS_exit_group SYS_futex SYS_set_robust_list SYS_get_robust_list SYS_rseq SYS_set_tid_address
+    SYS_exit SYS_exit_group SYS_futex SYS_set_robust_list SYS_get_robust_list SYS_rseq SYS_set_tid_address
     SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity SYS_sched_getparam SYS_sched_getscheduler SYS_sched_setscheduler
     SYS_sched_get_priority_max SYS_sched_get_priority_min SYS_getpriority SYS_setpriority SYS_getcpu
     SYS_getpid SYS_getppid SYS_gettid SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getgroups SYS_getresuid SYS_getresgid SYS_getpgid
@@ -64,80 +61,63 @@ const DEADLY: &[(i64, &str)] = &calls![
 ];
 
 /// Requests of `ioctl` on files and pipes, and names of threads: all that is wanted of two calls that can do everything.
-const IOCTLS: &[u64] = &[libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
+const IOCTLS: &[u32] =
+    &[libc::TCGETS as u32, libc::TIOCGWINSZ as u32, libc::FIONREAD as u32, libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONCLEX as u32];
 const PRCTLS: &[i32] = &[libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_GET_DUMPABLE, libc::PR_SET_VMA];
 
-/// The lists as programs, compiled once in the zygote.
-pub struct Filters(Vec<BpfProgram>);
+/// What makes processes.
+#[cfg(target_arch = "x86_64")]
+const FORKS: &[(i64, &str)] = &calls![SYS_clone SYS_fork SYS_vfork SYS_setsid];
+#[cfg(not(target_arch = "x86_64"))]
+const FORKS: &[(i64, &str)] = &calls![SYS_clone SYS_setsid];
 
-impl Filters {
+/// What is judged how, put together once in the zygote.
+pub struct Filter(BTreeMap<u32, Rule>);
+
+impl Filter {
     /// `fork_allowed` exists so that tests can see a tree of processes die.
-    pub fn compile(fork_allowed: bool) -> Result<Filters, String> {
-        let mut allowed = all(&[ALLOWED, ALLOWED_LEGACY, IGNORED, IGNORED_LEGACY]);
-        let one = |arg, op, value| -> Result<SeccompRule, String> {
-            SeccompRule::new(vec![SeccompCondition::new(arg, Dword, op, value).map_err(text)?]).map_err(text)
-        };
-        let thread = libc::CLONE_THREAD as u64;
-        allowed.insert(libc::SYS_clone, vec![]);
-        allowed.insert(libc::SYS_ioctl, IOCTLS.iter().map(|r| one(1, SeccompCmpOp::Eq, *r)).collect::<Result<_, _>>()?);
-        allowed.insert(libc::SYS_prctl, PRCTLS.iter().map(|p| one(0, SeccompCmpOp::Eq, *p as u64)).collect::<Result<_, _>>()?);
-        // Its own handler tells of a forbidden call; the child may not take it away.
-        allowed.insert(libc::SYS_rt_sigaction, vec![one(0, SeccompCmpOp::Ne, libc::SIGSYS as u64)?]);
-        let mut refused = all(&[REFUSED, REFUSED_LEGACY]);
-        // What another filter answers for passes this one.
-        allowed.extend(all(&[REFUSED, REFUSED_LEGACY, DEADLY]));
-        refused.insert(libc::SYS_clone, vec![one(0, SeccompCmpOp::MaskedEq(thread), 0)?]);
-        if fork_allowed {
-            for call in [
-                libc::SYS_clone,
-                #[cfg(target_arch = "x86_64")]
-                libc::SYS_fork,
-                #[cfg(target_arch = "x86_64")]
-                libc::SYS_vfork,
-                libc::SYS_setsid,
-            ] {
-                allowed.insert(call, vec![]);
-                refused.remove(&call);
-            }
-        }
-        let errno = |e: i32| SeccompAction::Errno(e as u32);
-        // The one that forbids installing more comes last.
-        let programs = [
-            (all(&[IGNORED, IGNORED_LEGACY]), SeccompAction::Allow, errno(0)),
-            (refused, SeccompAction::Allow, errno(libc::EACCES)),
-            (all(&[DEADLY]), SeccompAction::Allow, SeccompAction::Trap),
-            (allowed, errno(libc::ENOSYS), SeccompAction::Allow),
+    pub fn new(fork_allowed: bool) -> Filter {
+        let lists = [
+            (ALLOWED, Verdict::Allow),
+            (ALLOWED_LEGACY, Verdict::Allow),
+            (IGNORED, Verdict::Errno(0)),
+            (IGNORED_LEGACY, Verdict::Errno(0)),
+            (REFUSED, Verdict::Errno(libc::EACCES)),
+            (REFUSED_LEGACY, Verdict::Errno(libc::EACCES)),
+            (DEADLY, Verdict::Trap),
         ];
-        programs.into_iter().map(|(rules, other, listed)| program(rules, other, listed)).collect::<Result<_, _>>().map(Filters)
+        let always = |verdict| move |call: &(i64, &str)| (call.0 as u32, Rule::Always(verdict));
+        let mut rules: BTreeMap<u32, Rule> = lists.into_iter().flat_map(|(list, verdict)| list.iter().map(always(verdict))).collect();
+        let (allow, unknown) = (Verdict::Allow, Verdict::Errno(libc::ENOSYS));
+        let by = |index, test, passed, failed| Rule::Argument { index, test, passed, failed };
+        let prctls = PRCTLS.iter().map(|request| request.cast_unsigned()).collect();
+        rules.extend([
+            (libc::SYS_ioctl as u32, by(1, Test::AnyOf(IOCTLS.to_vec()), allow, unknown)),
+            (libc::SYS_prctl as u32, by(0, Test::AnyOf(prctls), allow, unknown)),
+            // Its own handler tells of a forbidden call; the child may not take it away.
+            (libc::SYS_rt_sigaction as u32, by(0, Test::AnyOf(vec![libc::SIGSYS.cast_unsigned()]), unknown, allow)),
+            // Threads, but no processes.
+            (libc::SYS_clone as u32, by(0, Test::AnyBit(libc::CLONE_THREAD.cast_unsigned()), allow, Verdict::Errno(libc::EACCES))),
+        ]);
+        if fork_allowed {
+            rules.extend(FORKS.iter().map(always(allow)));
+        }
+        Filter(rules)
     }
 
-    /// Installs the filters for good, and one more: signals go to this process only.
+    /// Installs the filter for good; signals go to this process only.
     pub fn install(&self, own_pid: u32) -> Result<(), String> {
-        let foreign = || -> Result<Vec<SeccompRule>, String> {
-            let condition = SeccompCondition::new(0, Dword, SeccompCmpOp::Ne, u64::from(own_pid)).map_err(text)?;
-            Ok(vec![SeccompRule::new(vec![condition]).map_err(text)?])
+        let signals = |call: i64| {
+            let own = Test::AnyOf(vec![own_pid]);
+            (call as u32, Rule::Argument { index: 0, test: own, passed: Verdict::Allow, failed: Verdict::Errno(libc::EPERM) })
         };
-        let rules = [(libc::SYS_kill, foreign()?), (libc::SYS_tgkill, foreign()?)].into_iter().collect();
-        apply_filter(&program(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))?).map_err(text)?;
-        // The strictest answer of all filters counts.
-        self.0.iter().try_for_each(|program| apply_filter(program).map_err(text))
+        let mut rules = self.0.clone();
+        rules.extend([libc::SYS_kill, libc::SYS_tgkill].map(signals));
+        apply_filter(&program(&rules, Verdict::Errno(libc::ENOSYS))).map_err(|e| format!("seccomp: {e}"))
     }
 }
 
 /// The forbidden calls by number, for the report of a violation.
 pub fn deadly_names() -> Vec<(i64, &'static str)> {
     DEADLY.iter().map(|(number, name)| (*number, name.strip_prefix("SYS_").unwrap_or(name))).collect()
-}
-
-fn all(lists: &[&[(i64, &str)]]) -> Rules {
-    lists.iter().flat_map(|list| list.iter()).map(|(number, _)| (*number, vec![])).collect()
-}
-
-fn program(rules: Rules, other: SeccompAction, listed: SeccompAction) -> Result<BpfProgram, String> {
-    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(text)?;
-    SeccompFilter::new(rules, other, listed, arch).map_err(text)?.try_into().map_err(text)
-}
-
-fn text(e: impl std::fmt::Display) -> String {
-    format!("seccomp: {e}")
 }

@@ -5,7 +5,7 @@
 use super::child::{self, Prepared};
 use super::isolate::Isolation;
 use super::probe::{Measured, measure_here};
-use super::seccomp::Filters;
+use super::seccomp::Filter;
 use super::sys::{self, Reaped};
 use super::wire::{self, Launch, Told};
 use super::{End, Exit, Registry};
@@ -29,7 +29,7 @@ struct Zygoted<'a> {
     registry: &'a Registry,
     warmth: &'static Warmth,
     isolation: Isolation,
-    filters: Filters,
+    filter: Filter,
     measured: Measured,
     /// What was open before the libraries came.
     before: Vec<RawFd>,
@@ -55,11 +55,11 @@ impl<'a> Zygoted<'a> {
         rustix::process::umask(Mode::from_raw_mode(0o077));
         let warmth = (registry.warmth)(which);
         match Self::warm(warmth) {
-            Ok((isolation, filters, measured, before, inherited)) => {
+            Ok((isolation, filter, measured, before, inherited)) => {
                 // Orphans come here to be killed where no pid namespace does it.
                 set_child_subreaper(Some(rustix::process::getpid())).map_err(text)?;
                 let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).map_err(text)?;
-                let zygote = Zygoted { socket, registry, warmth, isolation, filters, measured, before, inherited, own, children: Vec::new() };
+                let zygote = Zygoted { socket, registry, warmth, isolation, filter, measured, before, inherited, own, children: Vec::new() };
                 zygote.tell(&Told::Ready(zygote.measured.clone()), Some(zygote.own.as_fd()))?;
                 Ok(zygote)
             }
@@ -70,20 +70,20 @@ impl<'a> Zygoted<'a> {
         }
     }
 
-    fn warm(warmth: &Warmth) -> Result<(Isolation, Filters, Measured, Vec<RawFd>, bool), String> {
+    fn warm(warmth: &Warmth) -> Result<(Isolation, Filter, Measured, Vec<RawFd>, bool), String> {
         // Namespaces first: a process with threads may not change its users, and what is loaded below is measured with them.
         let isolation = Isolation::enter();
         #[cfg(feature = "testing")]
         let isolation = if tested("shared-pids") { isolation.without_pid_namespaces() } else { isolation };
         #[cfg(feature = "testing")]
-        let filters = Filters::compile(tested("fork"))?;
+        let filter = Filter::new(tested("fork"));
         #[cfg(not(feature = "testing"))]
-        let filters = Filters::compile(false)?;
-        let measured = measure_here(&isolation, &filters);
+        let filter = Filter::new(false);
+        let measured = measure_here(&isolation, &filter);
         let before = child::descriptors();
         quietly(warmth.warm)?;
         let inherited = child::descriptors().iter().any(|fd| !before.contains(fd));
-        Ok((isolation, filters, measured, before, inherited))
+        Ok((isolation, filter, measured, before, inherited))
     }
 
     fn serve(&mut self) {
@@ -135,7 +135,7 @@ impl<'a> Zygoted<'a> {
         }
         let prepared = Prepared {
             registry: self.registry,
-            filters: &self.filters,
+            filter: &self.filter,
             readable: self.warmth.readable,
             own_fds: self.own_fds(),
             zygote: &self.own,

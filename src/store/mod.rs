@@ -21,6 +21,7 @@ use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 mod document;
+mod history;
 mod pipelines;
 pub mod redis;
 pub mod sqlite;
@@ -28,6 +29,7 @@ pub mod transition;
 mod tuning;
 mod workers;
 
+pub use history::{History, Measure, Step, Stretch, Sums};
 pub use pipelines::{PipelineRow, Pipelines, StepCounts};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
@@ -238,9 +240,9 @@ pub enum Notice {
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + Pipelines + Send + Sync {}
+pub trait Store: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + Pipelines + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Upkeep + Workers + History + Pipelines + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]

@@ -20,6 +20,7 @@ mod address;
 mod change;
 mod check;
 mod held;
+mod history;
 mod jobs;
 mod leases;
 mod link;

@@ -3,6 +3,7 @@
 //! A verb is one `BEGIN IMMEDIATE` transaction (shared with its neighbours, each in its own savepoint). The transitions
 //! themselves are in [`transition`](super::transition).
 
+mod history;
 mod jobs;
 mod leases;
 mod pipelines;
@@ -23,7 +24,7 @@ use writer::Writer;
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
 /// The schema by version: a new database gets all of it, an old one what it lacks.
-const SCHEMA: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_pipelines.sql")];
+const SCHEMA: [&str; 4] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql"), include_str!("schema_4.sql")];
 
 #[derive(Clone)]
 pub struct SqliteStore {

@@ -1,12 +1,14 @@
-//! What this process's worker counts and times, for `/metrics`.
+//! What this process's worker counts and times, for `/metrics` and for the history.
 
 use crate::job::{Job, State};
+use crate::store::{Measure, Sums};
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Queue {
@@ -34,6 +36,8 @@ pub struct Meters {
     leases_lost: Counter,
     leases_reaped: Counter,
     stalls: Family<Queue, Counter>,
+    /// For the history, since they were taken last.
+    sums: Mutex<Sums>,
 }
 
 /// 10 ms to 3 hours.
@@ -54,22 +58,44 @@ impl Default for Meters {
         registry.register("leases_lost", "Attempts of this worker whose lease was lost", leases_lost.clone());
         registry.register("leases_reaped", "Leases of lost workers that this one took back", leases_reaped.clone());
         registry.register("slots_stalled", "Times that a slot stood idle for over 2 s while jobs of its queue were due", stalls.clone());
-        Meters { registry, waited, ran, ended, published, leases_lost, leases_reaped, stalls }
+        Meters { registry, waited, ran, ended, published, leases_lost, leases_reaped, stalls, sums: Mutex::default() }
     }
 }
 
 impl Meters {
     pub fn leased(&self, job: &Job, now: Timestamp) {
-        self.waited.get_or_create(&of(job)).observe(since(job.run_at, now));
+        let waited_s = since(job.run_at, now);
+        self.waited.get_or_create(&of(job)).observe(waited_s);
+        self.add(job, &[(Measure::Started, 1.0), (Measure::WaitedS, waited_s)]);
     }
 
     /// `job` as the end of its attempt has left it.
     pub fn ended(&self, job: &Job, now: Timestamp) {
+        let became = match job.state {
+            State::Succeeded => Measure::Succeeded,
+            State::Failed => Measure::Failed,
+            State::Cancelled => Measure::Cancelled,
+            State::Queued | State::Running => Measure::Retried,
+        };
+        self.add(job, &[(became, 1.0)]);
         if let Some(attempt) = job.attempts.last() {
-            self.ran.get_or_create(&of(job)).observe(since(attempt.started_at, now));
+            let ran_s = since(attempt.started_at, now);
+            self.ran.get_or_create(&of(job)).observe(ran_s);
+            self.add(job, &[(Measure::RanS, ran_s)]);
         }
         let code = job.error.as_ref().filter(|_| job.state != State::Succeeded).map_or("", |error| error.code.as_str());
         self.ended.get_or_create(&Ended { queue: job.queue.clone(), state: job.state.as_str(), code }).inc();
+    }
+
+    fn add(&self, job: &Job, values: &[(Measure, f64)]) {
+        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
+        let measures = sums.entry(job.queue.clone()).or_default();
+        values.iter().for_each(|(measure, value)| *measures.entry(*measure).or_default() += value);
+    }
+
+    /// What has come together since the last call.
+    pub fn take_sums(&self) -> Sums {
+        std::mem::take(&mut *self.sums.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub fn published(&self, queue: &str, bytes: u64) {

@@ -1,6 +1,7 @@
 //! A worker's life is a row of shifts: pools lease and run until an order or the end of the process ends them.
 
 use super::Engine;
+use super::chronicle::Chronicle;
 use super::heartbeat::Heartbeat;
 use super::pool::{Pool, PoolSpec};
 use super::presence::Desk;
@@ -23,13 +24,15 @@ impl Shifts {
     /// Shift after shift until stopped; returns once everything is given back.
     pub async fn run(self) {
         let heartbeat = tokio::spawn(Heartbeat::new(self.engine.clone(), self.running.clone(), self.stop.clone()).run());
+        let chronicle = tokio::spawn(Chronicle::new(self.engine.clone(), self.running.clone()).run(self.stop.clone()));
         let mut desk = Desk::new(self.engine.clone(), self.running.clone());
         desk.leave().await;
         while self.shift(&mut desk).await {
             tracing::info!("the pools start anew");
         }
-        // It ends with the last attempt; an error would be its own panic, logged already.
+        // They end with the last attempt; an error would be their own panic, logged already.
         let _ = heartbeat.await;
+        let _ = chronicle.await;
         desk.leave().await;
     }
 

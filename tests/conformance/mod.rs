@@ -2,6 +2,7 @@
 
 mod blobs;
 mod dependencies;
+mod history;
 mod order;
 mod pipelines;
 mod rates;

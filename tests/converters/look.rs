@@ -76,27 +76,36 @@ fn half_pictures_become_whole() {
     }
 }
 
+/// 203 nits, the white of a page, in the signal of SMPTE ST 2084; its colours are said, or only that it is HDR.
+fn bright(run: &Run, name: &str, said: &str) -> PathBuf {
+    let graph = "color=c=0x949494:size=160x120:rate=10:duration=1,scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le";
+    let settings = format!("log-level=none:transfer=smpte2084{said}");
+    let film = generated(run, name, graph, &["-c:v", "libx265", "-x265-params", &settings, "-color_trc", "smpte2084"]);
+    assert_eq!(stream(&ffprobe(&film), "video").unwrap()["color_transfer"], "smpte2084");
+    film
+}
+
 #[test]
 fn hdr_becomes_what_every_screen_shows() {
     let run = Run::new();
-    let tags = ["-color_primaries", "bt2020", "-color_trc", "smpte2084", "-colorspace", "bt2020nc"];
-    // 203 nits, the white of a page, in the signal of SMPTE ST 2084.
-    let graph = "color=c=0x949494:size=160x120:rate=10:duration=1,scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le";
-    let encoder =
-        [&["-c:v", "libx265", "-x265-params", "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"], &tags[..]].concat();
-    let film = generated(&run, "hdr.mkv", graph, &encoder);
-    assert_eq!(stream(&ffprobe(&film), "video").unwrap()["color_transfer"], "smpte2084");
-    let file = with(&run, &film, "mp4", json!({}));
-    let found = ffprobe(&file);
-    let picture = stream(&found, "video").unwrap();
-    assert_eq!(
-        (picture["color_transfer"].as_str(), picture["color_primaries"].as_str(), picture["pix_fmt"].as_str()),
-        (Some("bt709"), Some("bt709"), Some("yuv420p"))
-    );
-    let mapped = colour(&file, 0.0, 0.5, 0.5);
-    assert!(mapped.iter().all(|c| (180..=245).contains(c)), "white became {mapped:?}");
-    let kept = with(&run, &film, "mp4", json!({"tone_map": "never"}));
-    assert_eq!(stream(&ffprobe(&kept), "video").unwrap()["color_transfer"], "smpte2084");
+    for (name, said) in [("said.mkv", ":colorprim=bt2020:colormatrix=bt2020nc"), ("unsaid.mkv", "")] {
+        let film = bright(&run, name, said);
+        let file = with(&run, &film, "mp4", json!({}));
+        let found = ffprobe(&file);
+        let picture = stream(&found, "video").unwrap();
+        assert_eq!(
+            (picture["color_transfer"].as_str(), picture["color_primaries"].as_str(), picture["pix_fmt"].as_str()),
+            (Some("bt709"), Some("bt709"), Some("yuv420p"))
+        );
+        let sheet = json!({"sheet": {"columns": 1, "rows": 1}});
+        let stills = [("png", json!({})), ("jpeg", json!({})), ("webp", sheet)].map(|(to, options)| run.file(&film, to, options).unwrap());
+        for shown in stills.iter().chain([&file]) {
+            let mapped = colour(shown, 0.0, 0.5, 0.5);
+            assert!(mapped.iter().all(|c| (180..=245).contains(c)), "{name}: white became {mapped:?} in {}", shown.display());
+        }
+        let kept = with(&run, &film, "mp4", json!({"tone_map": "never"}));
+        assert_eq!(stream(&ffprobe(&kept), "video").unwrap()["color_transfer"], "smpte2084");
+    }
 }
 
 #[test]
@@ -108,16 +117,26 @@ fn noise_goes_and_the_file_gets_smaller() {
     assert!(all.windows(2).all(|w| w[1] * 100 < w[0] * 98), "{all:?}");
 }
 
+/// The numbers of the pictures that stand for themselves.
+fn keyframes(film: &Path) -> Vec<usize> {
+    let told = tool("ffprobe", &["-v", "error", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", &film.to_string_lossy()]);
+    told.lines().enumerate().filter(|(_, flags)| flags.starts_with('K')).map(|(n, _)| n).collect()
+}
+
 #[test]
 fn keyframes_come_as_often_as_asked() {
     let run = Run::new();
     let film = generated(&run, "film.mp4", "testsrc2=size=160x120:rate=25:duration=4", &["-pix_fmt", "yuv420p"]);
-    for (to, codec) in [("mp4", "h264"), ("mp4", "hevc"), ("webm", "vp9"), ("webm", "vp8"), ("avi", "mpeg4")] {
+    for (to, codec) in [("mp4", "h264"), ("mp4", "hevc"), ("webm", "vp9"), ("webm", "vp8"), ("webm", "av1"), ("avi", "mpeg4")] {
         let file = with(&run, &film, to, json!({"codec": codec, "keyframe_interval": "0.8s", "preset": "ultrafast"}));
-        let told =
-            tool("ffprobe", &["-v", "error", "-select_streams", "v", "-show_entries", "packet=flags", "-of", "csv=p=0", &file.to_string_lossy()]);
-        let keys: Vec<usize> = told.lines().enumerate().filter(|(_, flags)| flags.starts_with('K')).map(|(n, _)| n).collect();
+        let keys = keyframes(&file);
         assert!([0, 20, 40, 60, 80].iter().all(|n| keys.contains(n)), "{codec}: {keys:?}");
+    }
+    // And often enough to jump about where nothing was asked.
+    let long = generated(&run, "long.mp4", "testsrc2=size=160x120:rate=25:duration=12", &["-pix_fmt", "yuv420p"]);
+    for codec in ["vp9", "av1"] {
+        let keys = keyframes(&with(&run, &long, "webm", json!({"codec": codec, "preset": "ultrafast"})));
+        assert!(keys.len() > 1, "{codec}: {keys:?}");
     }
 }
 
@@ -133,6 +152,7 @@ fn encoders_are_tuned_and_bound() {
         assert_eq!((codec(&probed, "video").as_str(), stream(&probed, "video").unwrap()["pix_fmt"].as_str()), (wish, Some(pixels)));
     }
     fails(run.file(&clip(), "mp4", json!({"video": {"codec": "hevc", "tune": "film"}})), Code::InvalidOption);
+    fails(run.file(&clip(), "webm", json!({"video": {"profile": "main"}})), Code::InvalidOption);
     fails(run.file(&clip(), "mp4", json!({"video": {"codec": "prores"}})), Code::InvalidOption);
     let (_, converter) = converters::by_id("video.transcode").unwrap();
     for (options, field) in [

@@ -103,6 +103,17 @@ fn a_ladder_is_made_of_one_decoding() {
 }
 
 #[test]
+fn every_codec_cuts_where_segments_begin() {
+    let run = Run::new();
+    let film = film(&run, "320x180");
+    for codec in ["vp9", "av1", "hevc"] {
+        let options = json!({"codec": codec, "ladder": [{"height": 180}, {"height": 90}], "segment": 2, "preset": "ultrafast"});
+        let (_, dir) = stream(&run, &film, "dash", options);
+        plays(&dir.join("manifest.mpd"), &[180, 90], 2000);
+    }
+}
+
+#[test]
 fn segments_may_be_parts_of_one_file() {
     let run = Run::new();
     let film = film(&run, "320x180");

@@ -1,11 +1,9 @@
 //! The encoders: their names, their settings, what they can take.
 
-use super::ffi;
 use super::options::{AudioCodec, Profile, Speed, Tune, VideoCodec, VideoOptions};
 use ffmpeg_next::format::{Pixel, Sample, sample};
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, encoder, frame};
-use schemars::{JsonSchema, JsonSchema_repr};
-use serde::{Deserialize, Serialize};
+use ffmpeg_next::{Dictionary, Rational};
+use schemars::JsonSchema_repr;
 use serde_repr::{Deserialize_repr, Serialize_repr};
 
 impl VideoCodec {
@@ -159,6 +157,8 @@ impl VideoCodec {
             VideoCodec::Av1 => {
                 put("preset", (12 - speed as i32).to_string());
                 put("svtav1-params", format!("lp={threads}"));
+                // An open group begins with a picture that no player can jump to.
+                put("flags", "+cgop".into());
                 if by_quality {
                     put("crf", crf.to_string());
                 }
@@ -352,85 +352,4 @@ impl AudioCodec {
 pub fn nearest_rate(codec: VideoCodec, rate: Rational) -> Rational {
     let distance = |(n, d): &(i32, i32)| (f64::from(*n) / f64::from(*d) - f64::from(rate)).abs();
     codec.rates().iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).map_or(rate, |(n, d)| Rational::new(*n, *d))
-}
-
-/// A format of one still picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Still {
-    Jpeg,
-    Png,
-    Webp,
-}
-
-impl Still {
-    pub fn of(id: &str) -> Option<Still> {
-        match id {
-            "jpeg" => Some(Still::Jpeg),
-            "png" => Some(Still::Png),
-            "webp" => Some(Still::Webp),
-            _ => None,
-        }
-    }
-
-    pub fn id(self) -> &'static str {
-        match self {
-            Still::Jpeg => "jpeg",
-            Still::Png => "png",
-            Still::Webp => "webp",
-        }
-    }
-
-    pub fn pixels(self) -> &'static str {
-        match self {
-            Still::Jpeg => "yuvj420p",
-            Still::Png => "rgb24",
-            Still::Webp => "yuv420p",
-        }
-    }
-
-    /// What the scaler is told of the range of its result.
-    pub fn range(self) -> &'static str {
-        match self {
-            Still::Jpeg => ":out_range=pc:out_color_matrix=bt601",
-            Still::Png => "",
-            Still::Webp => ":out_range=tv:out_color_matrix=bt601",
-        }
-    }
-
-    /// The bytes of the picture's file.
-    pub fn encode(self, frame: &frame::Video, quality: Option<u8>) -> Result<Vec<u8>, Error> {
-        let (name, quality) = match self {
-            Still::Jpeg => ("mjpeg", quality.unwrap_or(85)),
-            Still::Png => ("png", 100),
-            Still::Webp => ("libwebp", quality.unwrap_or(80)),
-        };
-        let found = encoder::find_by_name(name).ok_or(Error::EncoderNotFound)?;
-        let mut context = codec::Context::new_with_codec(found).encoder().video()?;
-        context.set_width(frame.width());
-        context.set_height(frame.height());
-        context.set_format(frame.format());
-        context.set_time_base(Rational::new(1, 25));
-        // The quantiser of jpeg runs from 1 (best) to 31, in FFmpeg's unit of 118.
-        let q = ((1.0 + f64::from(100 - quality) * 30.0 / 99.0) * 118.0).round() as i32;
-        let mut set = Dictionary::new();
-        set.set("threads", "1");
-        match self {
-            Still::Jpeg => {
-                set.set("flags", "+qscale");
-                set.set("global_quality", &q.to_string());
-            }
-            Still::Png => {}
-            Still::Webp => set.set("quality", &quality.to_string()),
-        }
-        let mut opened = context.open_with(set)?;
-        let mut still = frame.clone();
-        still.set_pts(Some(0));
-        ffi::set_quality(&mut still, q);
-        opened.send_frame(&still)?;
-        opened.send_eof()?;
-        let mut packet = Packet::empty();
-        opened.receive_packet(&mut packet)?;
-        packet.data().map(<[u8]>::to_vec).ok_or(Error::InvalidData)
-    }
 }

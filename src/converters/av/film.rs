@@ -1,6 +1,7 @@
 //! One conversion from first packet to last.
 
 use super::containers::Container;
+use super::geometry::Turn;
 use super::lane::{Lane, Tally, Window};
 use super::lane_audio::{AudioLane, Tone};
 use super::lane_copy::CopyLane;
@@ -80,8 +81,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
             Fate::Copy => {
                 let stream = mux.add_copy(source, from, tag(order.container, &from.codec)).map_err(|e| fault::encoding(ctx, e))?;
                 if from.width > 0 {
-                    let turned = super::geometry::Turn::of(from.matrix).swaps();
-                    sizes = vec![if turned { (from.height, from.width) } else { (from.width, from.height) }];
+                    sizes = vec![Turn::of(from.matrix).turned((from.width, from.height))];
                     rate = from.average_rate.map(f64::from);
                 }
                 Lane::Copy(CopyLane::new(from, stream, window))

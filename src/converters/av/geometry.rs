@@ -1,6 +1,6 @@
 //! Sizes of pictures: how a film meets its box, and which way is up.
 
-use super::options::Fit;
+use super::options::{Fit, SIDE_MAX};
 
 /// From the upright source picture to the result: scaled to `scaled`, then cut to `size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,12 @@ impl Geometry {
     }
 }
 
+/// The size of a picture in square pixels, whose own are as wide to high as `aspect` says.
+pub fn squared((width, height): (u32, u32), aspect: (i32, i32)) -> (u32, u32) {
+    let width = i64::from(width) * i64::from(aspect.0) / i64::from(aspect.1.max(1));
+    (width.clamp(1, i64::from(SIDE_MAX)) as u32, height)
+}
+
 /// How a picture is turned upright, clockwise, after an optional mirror.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Turn {
@@ -72,9 +78,9 @@ impl Turn {
         Turn { degrees: (self.degrees + degrees) % 360, ..self }
     }
 
-    /// Whether width and height change places.
-    pub fn swaps(self) -> bool {
-        self.degrees % 180 == 90
+    /// What belongs to width and height, after the turn.
+    pub fn turned<T>(self, (across, down): (T, T)) -> (T, T) {
+        if self.degrees % 180 == 90 { (down, across) } else { (across, down) }
     }
 
     pub fn is_none(self) -> bool {

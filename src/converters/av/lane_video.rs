@@ -99,7 +99,11 @@ impl Rung {
         if mux.wants_global_header() {
             context.set_flags(Flags::GLOBAL_HEADER);
         }
-        let settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
+        let mut settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
+        if let (VideoCodec::Av1, Some(interval)) = (look.codec, options.keyframe_interval) {
+            // Its encoder is told beforehand, as it hears of no single picture.
+            settings.set("g", &(interval.us as f64 / 1e6 * f64::from(look.rate)).round().max(1.0).to_string());
+        }
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         if let Some(most) = options.bitrate {

@@ -3,7 +3,7 @@
 use super::codecs::nearest_rate;
 use super::containers::Container;
 use super::ffi::{Colour, Facts};
-use super::geometry::{Geometry, Turn};
+use super::geometry::{Geometry, Turn, squared};
 use super::mux::tag;
 use super::options::{Crop, Deinterlace, Denoise, ToneMap, VideoCodec, VideoOptions};
 use crate::convert::Ctx;
@@ -12,6 +12,8 @@ use ffmpeg_next::Rational;
 
 /// Transfer characteristics of HDR by ISO/IEC 23091-2: PQ and HLG.
 const HDR: [i32; 2] = [16, 18];
+/// Of the same standard, for all that a film does not say.
+const UNSPECIFIED: i32 = 2;
 /// BT.709 in limited range.
 const SDR: Colour = Colour { range: 1, primaries: 1, transfer: 1, matrix: 1 };
 
@@ -26,8 +28,8 @@ pub struct Look {
     pub colour: Colour,
     /// Full-range video becomes limited, which every player expects.
     pub narrow: bool,
-    /// HDR becomes SDR.
-    pub tone_mapped: bool,
+    /// The colours of an HDR film, which becomes SDR.
+    pub hdr: Option<Colour>,
     pub deinterlaced: bool,
     pub denoised: Option<Denoise>,
     pub crop: Option<Crop>,
@@ -43,13 +45,13 @@ pub struct Look {
 impl Look {
     pub fn plan(from: &Facts, codec: VideoCodec, options: &VideoOptions, container: &Container) -> Look {
         let turn = Turn::of(from.matrix).and(options.rotate as u16);
-        let upright = if turn.swaps() { (from.height, from.width) } else { (from.width, from.height) };
-        let mut aspect = if turn.swaps() { (from.aspect.1, from.aspect.0) } else { from.aspect };
+        let upright = turn.turned((from.width, from.height));
+        let mut aspect = turn.turned(from.aspect);
         let crop = options.crop.map(|crop| within(crop, upright));
         let (mut width, mut source) = (options.width, crop.map_or(upright, |crop| (crop.width, crop.height)));
         if codec == VideoCodec::Gif {
             // Pixels of a gif are square, and one wider than this is larger than the film it was made of.
-            source.0 = ((i64::from(source.0) * i64::from(aspect.0) / i64::from(aspect.1.max(1))).clamp(1, i64::from(u16::MAX))) as u32;
+            source = squared(source, aspect);
             aspect = (1, 1);
             width = width.or(options.height.is_none().then_some(480));
         }
@@ -74,8 +76,8 @@ impl Look {
         let rgb = from.colour.matrix == 0 || ["rgb", "bgr", "gbr", "pal", "0rgb", "argb", "abgr"].iter().any(|p| from.pixels.starts_with(p));
         let colour = if rgb { Colour { range: 1, primaries: 2, transfer: 2, matrix: 6 } } else { from.colour };
         let colour = if narrow { Colour { range: 1, ..colour } } else { colour };
-        let tone_mapped = options.tone_map == ToneMap::Auto && HDR.contains(&from.colour.transfer);
-        let colour = if tone_mapped { SDR } else { colour };
+        let hdr = hdr(from.colour).filter(|_| options.tone_map == ToneMap::Auto);
+        let colour = if hdr.is_some() { SDR } else { colour };
         let deinterlaced = match options.deinterlace {
             Deinterlace::Auto => from.interlaced,
             Deinterlace::Always => true,
@@ -88,7 +90,7 @@ impl Look {
             aspect,
             colour,
             narrow,
-            tone_mapped,
+            hdr,
             deinterlaced,
             denoised: options.denoise,
             crop,
@@ -103,7 +105,7 @@ impl Look {
     pub fn trunk(&self) -> String {
         let mut chain: Vec<String> = Vec::new();
         if self.deinterlaced {
-            // Whole pictures as often as before; what is whole already stays untouched.
+            // Whole pictures, as often as before.
             chain.push("bwdif=mode=send_frame:deint=all".into());
         }
         if self.constant {
@@ -127,7 +129,7 @@ impl Look {
     /// From there to the encoder, for decoded pictures of this size.
     pub fn branch(&self, width: u32, height: u32) -> String {
         let mut chain: Vec<String> = Vec::new();
-        let upright = if self.turn.swaps() { (height, width) } else { (width, height) };
+        let upright = self.turn.turned((width, height));
         let (own_w, own_h) = self.crop.map_or(upright, |crop| (crop.width, crop.height));
         let ((w, h), (cut_w, cut_h)) = (self.geometry.scaled, self.geometry.size);
         let range = if self.narrow { ":out_range=tv" } else { "" };
@@ -137,11 +139,7 @@ impl Look {
         if (cut_w, cut_h) != (w, h) {
             chain.push(format!("crop=w={cut_w}:h={cut_h}"));
         }
-        if self.tone_mapped {
-            // To light as it is, pressed into what a screen of 100 nits shows, and back to signals.
-            chain.push("zscale=transfer=linear:npl=100,format=pix_fmts=gbrpf32le,zscale=primaries=bt709".into());
-            chain.push("tonemap=tonemap=hable:desat=0,zscale=transfer=bt709:matrix=bt709:range=limited".into());
-        }
+        chain.extend(self.hdr.map(to_sdr));
         chain.push(format!("setsar=sar={}/{}", self.aspect.0, self.aspect.1));
         if self.codec == VideoCodec::Gif {
             chain.push("split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=sierra2_4a".into());
@@ -150,6 +148,21 @@ impl Look {
         }
         chain.join(",")
     }
+}
+
+/// These colours, if they are of HDR.
+pub fn hdr(colour: Colour) -> Option<Colour> {
+    HDR.contains(&colour.transfer).then_some(colour)
+}
+
+/// The filters that make SDR of HDR: to light as it is, pressed into what a screen of 100 nits shows, and back to signals.
+pub fn to_sdr(from: Colour) -> String {
+    // What the film does not say is what HDR films are.
+    let unsaid = [(from.primaries, "color_primaries=bt2020"), (from.matrix, "colorspace=bt2020nc")];
+    let said: Vec<&str> = unsaid.into_iter().filter(|(value, _)| *value == UNSPECIFIED).map(|(_, words)| words).collect();
+    let said = if said.is_empty() { String::new() } else { format!("setparams={},", said.join(":")) };
+    said + "zscale=transfer=linear:npl=100,format=pix_fmts=gbrpf32le,zscale=primaries=bt709,\
+            tonemap=tonemap=hable:desat=0,zscale=transfer=bt709:matrix=bt709:range=limited"
 }
 
 /// The part of a crop that lies within the picture, with even sides.

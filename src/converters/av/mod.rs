@@ -27,6 +27,7 @@ pub mod plan;
 pub mod probe;
 pub mod pump;
 pub mod shaping;
+pub mod still;
 mod survey;
 pub mod units;
 pub mod warm;

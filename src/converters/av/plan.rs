@@ -76,6 +76,9 @@ impl Circumstances<'_> {
         if let Some(wrong_tune) = options.tune.filter(|tune| !codec.tunes().contains(tune)) {
             return Err(wrong(format!("`video.tune`: {} cannot be tuned for {}.", codec.codec(), wrong_tune.name())));
         }
+        if options.profile.is_some() && codec != VideoCodec::H264 {
+            return Err(wrong(format!("`video.profile`: {} has none to choose; h264 has.", codec.codec())));
+        }
         let obstacle = self.video_obstacle(facts, options);
         self.settle(facts, obstacle, options.codec == Some(VideoCodec::Copy), || Ok(Fate::Video(codec)))
     }
@@ -94,7 +97,7 @@ impl Circumstances<'_> {
         if !turn.is_none() && !self.container.turns {
             return Some(format!("{} cannot say that the picture is turned", self.container.id));
         }
-        let upright = if turn.swaps() { (facts.height, facts.width) } else { (facts.width, facts.height) };
+        let upright = turn.turned((facts.width, facts.height));
         let size = Geometry::plan(upright, options.width, options.height, options.fit, false).size;
         if size != upright {
             return Some(format!("{} x {} becomes {} x {}", upright.0, upright.1, size.0, size.1));

@@ -15,7 +15,7 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     let picture = source.picture().cloned();
     let mut media = Media { duration_ms: source.duration_us.map(|us| (us as u64 + 500) / 1000), ..Media::default() };
     if let Some(picture) = &picture {
-        let (w, h) = if Turn::of(picture.matrix).swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
+        let (w, h) = Turn::of(picture.matrix).turned((picture.width, picture.height));
         (media.width, media.height) = (Some(w), Some(h));
         media.frames = (picture.frames > 0).then_some(picture.frames);
     }

@@ -3,12 +3,12 @@
 use super::sheet::{self, Layout};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
-use crate::converters::av::codecs::Still;
-use crate::converters::av::geometry::{Geometry, Turn};
+use crate::converters::av::geometry::Geometry;
 use crate::converters::av::graph::{self, Fork};
 use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Source};
 use crate::converters::av::options::{Fit, SIDE_MAX};
+use crate::converters::av::still::{Still, shown};
 use crate::converters::av::units::Place;
 use crate::converters::av::{decode, fault, pump};
 use crate::failure::Failure;
@@ -87,17 +87,14 @@ impl Converter for Poster {
         if let Some(sheet) = options.sheet {
             return contact_sheet(ctx, &mut source, sheet, options, still, output);
         }
-        let turn = Turn::of(picture.matrix);
-        let aspect = if turn.swaps() { (picture.aspect.1, picture.aspect.0) } else { picture.aspect };
-        let (width, height) = if turn.swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
-        let square = (i64::from(width) * i64::from(aspect.0) / i64::from(aspect.1.max(1))).clamp(1, i64::from(SIDE_MAX)) as u32;
-        let size = Geometry::plan((square, height), options.width, options.height, Fit::Contain, false).size;
+        let (turn, own_size) = shown(&picture);
+        let size = Geometry::plan(own_size, options.width, options.height, Fit::Contain, false).size;
         let (at_us, exact) = match options.at {
             Place::At(time) => (time.us, true),
             Place::Percent(share) => ((source.duration_us.unwrap_or(0) as f64 * share / 100.0) as i64, false),
         };
         let mut chain: Vec<String> = turn.filters().into_iter().map(str::to_owned).collect();
-        chain.push(format!("scale=w={}:h={}:flags=bicubic{},setsar=sar=1/1,format=pix_fmts={}", size.0, size.1, still.range(), still.pixels()));
+        chain.push(still.filters(picture.colour, size));
         let fork = Fork { trunk: String::new(), branches: vec![chain.join(",")] };
         let mut finder = Finder { ctx, source: &mut source, index: picture.index, fork };
         let frame = finder.find(at_us, exact)?.ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;

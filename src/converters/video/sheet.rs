@@ -1,16 +1,16 @@
 //! Small pictures of a film at equal distances, laid out in sheets.
 
 use crate::convert::Ctx;
-use crate::converters::av::codecs::Still;
 use crate::converters::av::eye::Eye;
 use crate::converters::av::fault;
 use crate::converters::av::film::judge;
-use crate::converters::av::geometry::{Geometry, Turn};
+use crate::converters::av::geometry::Geometry;
 use crate::converters::av::graph::Fork;
 use crate::converters::av::lane::Window;
 use crate::converters::av::open::Source;
 use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::pump::Pump;
+use crate::converters::av::still::{Still, shown};
 use crate::failure::Failure;
 use ffmpeg_next::Rational;
 
@@ -44,11 +44,8 @@ const SPARSE_US: i64 = 10_000_000;
 
 pub fn make(ctx: &Ctx, source: &mut Source, layout: &Layout) -> Result<Sheets, Failure> {
     let picture = source.picture().cloned().ok_or_else(|| Failure::internal("sheets of no picture"))?;
-    let turn = Turn::of(picture.matrix);
-    let (width, height) = if turn.swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
-    let aspect = if turn.swaps() { (picture.aspect.1, picture.aspect.0) } else { picture.aspect };
-    let square = (i64::from(width) * i64::from(aspect.0) / i64::from(aspect.1.max(1))).clamp(1, i64::from(SIDE_MAX)) as u32;
-    let tile = Geometry::plan((square, height), layout.width, None, Fit::Contain, true).size;
+    let (turn, own_size) = shown(&picture);
+    let tile = Geometry::plan(own_size, layout.width, None, Fit::Contain, true).size;
     let Layout { still, columns, rows, .. } = layout;
     let sheet = (u64::from(tile.0) * u64::from(*columns), u64::from(tile.1) * u64::from(*rows));
     if sheet.0.max(sheet.1) > u64::from(SIDE_MAX) || sheet.0 * sheet.1 > ctx.limits.frame_pixels_max {
@@ -59,7 +56,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, layout: &Layout) -> Result<Sheets, F
     // The picture on show at each moment, and not the one nearest to it.
     let first = format!("{}.{:06}", layout.first_us / 1_000_000, layout.first_us % 1_000_000);
     trunk.push(format!("fps=fps=1000000/{}:start_time={first}:round=up", layout.interval_us));
-    trunk.push(format!("scale=w={}:h={}:flags=bicubic{},setsar=sar=1/1,format=pix_fmts={}", tile.0, tile.1, still.range(), still.pixels()));
+    trunk.push(still.filters(picture.colour, tile));
     trunk.push(format!("tile=layout={columns}x{rows}"));
     let fork = Fork { trunk: String::new(), branches: vec![trunk.join(",")] };
     let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;

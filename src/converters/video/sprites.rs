@@ -3,8 +3,8 @@
 use super::sheet::{self, Layout, Sheets};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
-use crate::converters::av::codecs::Still;
 use crate::converters::av::open;
+use crate::converters::av::still::Still;
 use crate::converters::av::units::Time;
 use crate::failure::Failure;
 use crate::format::{Family, Format};

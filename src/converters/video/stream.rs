@@ -92,8 +92,7 @@ impl Converter for Stream {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open(ctx, input)?;
         let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
-        let (width, height) = if Turn::of(picture.matrix).swaps() { (picture.height, picture.width) } else { (picture.width, picture.height) };
-        let rungs = options.ladder.rungs((width, height), &options.base());
+        let rungs = options.ladder.rungs(Turn::of(picture.matrix).turned((picture.width, picture.height)), &options.base());
         let cut = options.trim.start_us() > 0;
         let at = Circumstances { source: &source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
         let mut streams = vec![at.video(&picture, &options.base())?];

@@ -32,7 +32,8 @@ pub struct VideoOptions {
     pub crop: Option<Crop>,
     /// Turned clockwise by 0, 90, 180 or 270 degrees, after the input's own turn. Default: 0.
     pub rotate: Quarter,
-    /// Makes whole pictures of interlaced half ones: `auto` where the input says it is interlaced. Default: auto.
+    /// Makes whole pictures of interlaced half ones, where the film is encoded: `auto` where it says it is interlaced; `always`
+    /// encodes it. Default: auto.
     pub deinterlace: Deinterlace,
     /// Takes grain and noise away: `light`, `medium` or `strong`. Default: none.
     pub denoise: Option<Denoise>,
@@ -40,7 +41,7 @@ pub struct VideoOptions {
     pub tone_map: ToneMap,
     /// At least every so often a picture that stands for itself: seconds, or text as `2s`. Default: the codec's.
     pub keyframe_interval: Option<Time>,
-    /// What h264 players must know: `baseline`, `main` or `high`. Default: the encoder's choice.
+    /// What players of h264, and of nothing else, must know: `baseline`, `main` or `high`. Default: the encoder's choice.
     pub profile: Option<Profile>,
     /// What h264 and hevc are tuned for: `film` (h264 alone), `animation`, `grain`, `stillimage` (h264 alone), `fastdecode` or
     /// `zerolatency`. Default: none.

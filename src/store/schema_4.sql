@@ -1,4 +1,4 @@
--- Version 3: pipelines. Executed on top of schema_2.sql.
+-- Version 4: pipelines. Executed on top of schema_3.sql.
 ALTER TABLE jobs ADD COLUMN pipeline TEXT;
 ALTER TABLE jobs ADD COLUMN step TEXT;
 CREATE INDEX jobs_pipeline ON jobs (pipeline, seq) WHERE pipeline IS NOT NULL;
