@@ -20,10 +20,10 @@ async fn the_document_is_valid_and_every_answer_is_in_it() {
     said(validate).await;
     let mut fuzz = python("schemathesis");
     fuzz.current_dir(folder.path()).arg("run").arg(&path).args(["--url", server.url(), "--no-color", "--request-timeout", "30"]);
-    fuzz.args(["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--generation-deterministic", "--generation-database", "none"]);
+    fuzz.args(["--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--generation-deterministic"]);
     fuzz.args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"]);
-    // Streams of events have no end.
-    fuzz.args(["--exclude-path-regex", "/events$"]);
+    // Streams of events have no end, pieces of uploads are of a type it cannot make, downloads are of any type.
+    fuzz.args(["--exclude-path-regex", "/events$|/v1/tus|/outputs/"]);
     said(fuzz).await;
     server.stop();
 }
