@@ -11,6 +11,7 @@ mod info;
 mod jobs;
 mod options;
 mod pipelines;
+mod plan;
 mod probe;
 mod process;
 mod queues;

@@ -7,6 +7,7 @@ mod found;
 mod input_ref;
 mod outputs;
 mod owner;
+mod plan;
 mod request;
 mod telling;
 mod url;
@@ -14,6 +15,7 @@ mod url;
 pub use found::Found;
 pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
+pub use plan::{Plan, PlannedOutput};
 pub use request::{OutputRequest, Owner, Request};
 pub use telling::Telling;
 

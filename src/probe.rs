@@ -5,6 +5,7 @@ use crate::convert::Depth;
 use crate::converters;
 use crate::failure::{Code, Failure};
 use crate::fetch::fetch;
+use crate::intake::Plan;
 use crate::job::{Input, Media, Source};
 use crate::limits::{Limits, Span};
 use crate::queue::Queues;
@@ -24,6 +25,16 @@ pub struct Prober {
 }
 
 impl Prober {
+    /// A plan whose input has been measured, as far as it can be.
+    pub async fn measured(&self, mut plan: Plan, source: Option<Source>) -> Plan {
+        if let Some(source) = source
+            && let Ok(media) = self.look(&plan.input, &source).await
+        {
+            plan.input.media = media;
+        }
+        plan
+    }
+
     /// What an input holds, from its headers.
     pub async fn look(&self, input: &Input, source: &Source) -> Result<Media, Failure> {
         let id = format!("probe-{}", uuid::Uuid::now_v7().simple());

@@ -3,7 +3,7 @@
 
 use super::client::refusal_line;
 use super::save::Target;
-use super::{Exit, bars, complain, options, print, runtime};
+use super::{Exit, bars, complain, options, plan, print, runtime};
 use crate::app::{App, Purpose};
 use crate::config::{Config, Inputs};
 use crate::failure::{Code, Refusal};
@@ -52,6 +52,9 @@ pub struct Args {
     /// One JSON line per step on standard output.
     #[arg(long)]
     json: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    plan: bool,
 }
 
 /// One file to convert and where its result goes.
@@ -176,6 +179,9 @@ impl Run<'_> {
         if *self.interrupts.borrow() > 0 {
             return Err((Exit::Cancelled, "cancelled: not started".into()));
         }
+        if self.args.plan {
+            return self.plan(item).await;
+        }
         let id = self.submit(item).await.inspect_err(|(_, text)| self.tell(&json!({"input": item.input, "state": "refused", "error": text})))?;
         let name = item.input.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let bar = bars::conversion(&self.bars, &name, !self.args.json);
@@ -185,15 +191,27 @@ impl Run<'_> {
         self.deliver(&job, &item.output).await.map_err(|e| (Exit::Failed, e))
     }
 
+    async fn plan(&self, item: &Item) -> Result<(), Failed> {
+        let request = self.request_for(item).await?;
+        let (plan, source) = self.app.intake.dry_run(request, self.app.clock.now()).await.map_err(refused)?;
+        let plan = self.app.prober.measured(plan, source).await;
+        print(&if self.args.json { format!("{}\n", json!(plan)) } else { plan::lines(&plan) });
+        Ok(())
+    }
+
     async fn submit(&self, item: &Item) -> Result<JobId, Failed> {
+        let request = self.request_for(item).await?;
+        Ok(self.app.intake.submit(request, None, self.app.clock.now()).await.map_err(refused)?.job().id)
+    }
+
+    async fn request_for(&self, item: &Item) -> Result<Request, Failed> {
         let now = self.app.clock.now();
         let input = if item.input.as_os_str() == "-" {
             InputRef::Upload(self.app.intake.receive("stdin", tokio::io::stdin(), now).await.map_err(refused)?.id)
         } else {
             InputRef::Path(std::path::absolute(&item.input).map_err(|e| (Exit::Usage, e.to_string()))?)
         };
-        let request = Request { input, ..self.request.clone() };
-        Ok(self.app.intake.submit(request, None, now).await.map_err(refused)?.job().id)
+        Ok(Request { input, ..self.request.clone() })
     }
 
     async fn ended(&self, id: JobId, bar: &ProgressBar) -> Result<Job, String> {

@@ -2,12 +2,12 @@
 
 use super::caller::Caller;
 use super::extract::{Bytes, Path, Query, job_id, parse};
-use super::problem::Problem;
+use super::problem::{Problem, ProblemDocument};
 use super::wait::{Wait, Waiting};
 use super::{Shared, outputs, uploads};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
-use crate::intake::{InputRef, Request as Submission, store};
+use crate::intake::{InputRef, Plan, Request as Submission, store};
 use crate::job::{CancelMode, Job, JobId, LogLine, PipelineId, State as JobState};
 use crate::limits::Span;
 use crate::pipeline;
@@ -25,6 +25,26 @@ use utoipa::{IntoParams, ToSchema};
 /// How long a one-call conversion waits by default.
 const CONVERT_WAIT: Span = Span::from_secs(30);
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Submitting {
+    /// Answer when the job has ended, or after this time at the latest; at most 2 minutes.
+    wait: Option<Span>,
+    /// Answer with the plan, and run nothing.
+    #[param(value_type = Option<bool>)]
+    dry_run: Option<Flag>,
+}
+
+/// A truth value as queries write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Flag {
+    #[serde(rename = "1", alias = "true")]
+    Yes,
+    #[serde(rename = "0", alias = "false")]
+    No,
+}
+
 /// A job, with the file in the same request.
 #[derive(ToSchema)]
 #[allow(dead_code)] // Only described: the parts are read as a stream.
@@ -33,6 +53,15 @@ pub struct JobForm {
     file: Vec<u8>,
     /// The job as JSON, without `input`.
     job: String,
+}
+
+/// What a submission is answered with.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // Only described.
+pub enum JobOrPlan {
+    Job(Box<Job>),
+    Plan(Box<Plan>),
 }
 
 /// One page of a search.
@@ -46,12 +75,12 @@ pub struct JobPage {
 
 /// Submits a job: JSON, or multipart with the parts `file` and `job`.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
-    params(Wait, ("Idempotency-Key" = Option<String>, Header, description = "The same key and request within 24 h yield the same job.")),
+    params(Submitting, ("Idempotency-Key" = Option<String>, Header, description = "The same key and request within 24 h yield the same job.")),
     request_body(content((Submission = "application/json"), (JobForm = "multipart/form-data"))),
-    responses((status = 202, description = "Accepted as a new job", body = Job), (status = 200, description = "The job that the key stands for", body = Job), Problem))]
+    responses((status = 202, description = "Accepted as a new job", body = Job), (status = 200, description = "The job that the key stands for; of a dry run a `Plan`", body = JobOrPlan), Problem))]
 pub async fn submit(
     State(service): State<Shared>,
-    Query(wait): Query<Wait>,
+    Query(how): Query<Submitting>,
     caller: Caller,
     headers: HeaderMap,
     request: Request,
@@ -70,9 +99,13 @@ pub async fn submit(
     };
     let key = idempotency_key(&headers)?;
     let submission = Submission { owner: caller.owner(), ..submission };
+    if how.dry_run == Some(Flag::Yes) {
+        let (plan, source) = service.intake.dry_run(submission, service.clock.now()).await?;
+        return Ok(Json(service.prober.measured(plan, source).await).into_response());
+    }
     let inserted = service.intake.submit(submission, key, service.clock.now()).await?;
     let status = if matches!(inserted, Inserted::New(_)) { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let job = ended(&service, inserted.job().id, &wait).await?;
+    let job = ended(&service, inserted.job().id, &Wait { wait: how.wait }).await?;
     Ok((status, Json(job)).into_response())
 }
 
@@ -101,9 +134,9 @@ pub struct Conversion {
 
 /// Converts in one call: bytes (or a multipart part `file`) in, converted bytes out; the job itself when it outlasts the wait.
 #[utoipa::path(method(post, put), path = "/v1/convert", tag = "jobs", params(Conversion),
-    request_body(content((String = "application/octet-stream"), (uploads::UploadForm = "multipart/form-data"))),
+    request_body(content((uploads::RawBytes = "application/octet-stream"), (uploads::UploadForm = "multipart/form-data"))),
     responses((status = 200, description = "The first output's bytes", body = String, content_type = "application/octet-stream"),
-        (status = 202, description = "Still running", body = Job), (status = 422, description = "The job that failed", body = Job), Problem))]
+        (status = 202, description = "Still running", body = Job), (status = 422, description = "The job that failed, or a problem", content((Job = "application/json"), (ProblemDocument = "application/problem+json"))), Problem))]
 pub async fn convert(State(service): State<Shared>, Query(query): Query<Conversion>, caller: Caller, request: Request) -> Result<Response, Problem> {
     let unknown = |name: &String| Refusal::new(RefusalKind::InvalidRequest, format!("`{name}` is not a known format.")).field("to").given(name);
     let to = query.to.as_ref().map(|name| Format::parse(name).ok_or_else(|| unknown(name))).transpose()?;

@@ -4,7 +4,7 @@ use super::Shared;
 use super::caller::Caller;
 use super::extract::{Query, parse};
 use super::problem::Problem;
-use super::uploads::{self, Name, UploadForm};
+use super::uploads::{self, Name, RawBytes, UploadForm};
 use crate::failure::{Failure, Refusal, RefusalKind};
 use crate::format::Format;
 use crate::intake::InputRef;
@@ -39,7 +39,7 @@ pub struct Probed {
 
 /// Measures a file: JSON that names an input, a raw body with `?name=`, or multipart with a part `file`.
 #[utoipa::path(post, path = "/v1/probe", tag = "uploads", params(Name),
-    request_body(content((ProbeRequest = "application/json"), (String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
+    request_body(content((ProbeRequest = "application/json"), (RawBytes = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
     responses((status = 200, body = Probed), Problem))]
 pub async fn look(State(service): State<Shared>, Query(name): Query<Name>, caller: Caller, request: Request) -> Result<Json<Probed>, Problem> {
     let (input, upload) = bytes_or_reference(&service, &name, request).await?;

@@ -32,7 +32,9 @@ fn hour() -> Span {
 }
 
 /// The history of all workers.
+// Under a name of its own: a job has `Stats` as well.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = History)]
 pub struct Stats {
     /// Seconds that one point sums up: 60 for windows of up to a day, 3600 beyond.
     step_s: i64,

@@ -34,6 +34,12 @@ pub struct Name {
     name: Option<String>,
 }
 
+/// Bytes as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code)] // Only described, as below.
+pub struct RawBytes(Vec<u8>);
+
 /// A file as a form sends it.
 #[derive(ToSchema)]
 #[allow(dead_code)] // Only described: the part is read as a stream.
@@ -44,7 +50,7 @@ pub struct UploadForm {
 
 /// Keeps a file for jobs: a raw body, or multipart with a part `file`. It is kept for 24 hours, and as long as a job needs it.
 #[utoipa::path(post, path = "/v1/uploads", tag = "uploads", params(Name),
-    request_body(content((String = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
+    request_body(content((RawBytes = "application/octet-stream"), (UploadForm = "multipart/form-data"))),
     responses((status = 201, body = Upload), Problem))]
 pub async fn receive(State(service): State<Shared>, Query(name): Query<Name>, request: Request) -> Result<(StatusCode, Json<Upload>), Problem> {
     Ok((StatusCode::CREATED, Json(any(&service, &name, request).await?)))

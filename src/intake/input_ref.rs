@@ -28,32 +28,27 @@ pub enum InputRef {
 
 /// Exactly one of `upload`, `url`, `job`, `path` and `step`; `output` goes with `job` and `step`.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 #[schema(as = InputRef, example = json!({"upload": "0198c0ffee"}))]
 struct Fields {
     /// The id of an upload.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     upload: Option<String>,
     /// An address, http or https, that is fetched now and kept as an upload.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     url: Option<String>,
     /// A job whose output is read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     job: Option<JobId>,
     /// Which of its outputs; the first one of a job, all of a step when it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     output: Option<String>,
     /// A file below one of the configured input roots.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, nullable = false)]
+    #[schema(value_type = Option<String>)]
     path: Option<PathBuf>,
     /// Another step of the same pipeline: its only file, or all of its files as a zip.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     step: Option<String>,
 }
 

@@ -22,6 +22,18 @@ fn a_picture_becomes_a_smaller_webp() {
 }
 
 #[test]
+fn a_plan_is_said_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = path(&folder, "out.webp");
+    let said = convert(folder.path(), &["--plan", &source("image/png/good/scene.png"), &out, "--preset", "thumb-320"]);
+    assert_eq!(said.exit, 0, "{}", said.complaint);
+    for word in ["scene.png (PNG", "scene.webp (WebP by image.transcode)", "preset thumb-320", "\"width\":320", "queue     image: "] {
+        assert!(said.out.contains(word), "{word}: {}", said.out);
+    }
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
 fn a_word_document_becomes_a_pdf() {
     let folder = tempfile::tempdir().unwrap();
     let out = path(&folder, "out.pdf");

@@ -16,6 +16,11 @@ pub fn python(program: &str) -> Command {
     command(folder().join("python/bin").join(program))
 }
 
+/// A program that npm has put there.
+pub fn node(program: &str) -> Command {
+    command(folder().join("node/node_modules/.bin").join(program))
+}
+
 /// A program that finds them by the variable `CLIENTS`, in no proxy's way.
 pub fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
@@ -28,7 +33,7 @@ pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-/// What a program says on its last line when it succeeds; run off the runtime's own threads.
+/// What a program says last when it succeeds; run off the runtime's own threads.
 pub async fn said(mut command: Command) -> String {
     let run = move || {
         let output = command.output().unwrap();

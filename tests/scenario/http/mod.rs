@@ -1,5 +1,6 @@
 //! The HTTP edge, asked as a client asks it: the real binary on a free port.
 
+mod clients;
 mod dashboard;
 mod document;
 mod downloads;
