@@ -1,11 +1,10 @@
 //! What admins did: who, what and when.
 
-use super::Shared;
 use super::caller::Caller;
 use super::extract::Query;
 use super::problem::Problem;
+use super::{Shared, jobs};
 use crate::access::AuditEntry;
-use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
 use axum::Json;
 use axum::extract::State;
@@ -34,11 +33,7 @@ pub struct AuditPage {
 /// Every change that takes the scope `admin`, whether it was made or refused by what it was about. Kept for a year.
 #[utoipa::path(get, path = "/v1/audit", tag = "tokens", params(Page), responses((status = 200, body = AuditPage), Problem))]
 pub async fn list(State(service): State<Shared>, Query(page): Query<Page>) -> Result<Json<AuditPage>, Problem> {
-    let limit = page.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        let refusal = Refusal::new(RefusalKind::InvalidRequest, "`limit` must be 1 to 500.").field("limit").given(limit);
-        return Err(refusal.allowed(["1 to 500"]).into());
-    }
+    let limit = jobs::limit(page.limit)?;
     let entries = service.intake.store.audit(page.cursor, limit).await.map_err(store)?;
     let cursor = entries.last().filter(|_| entries.len() == limit).map(|e| e.id.clone());
     Ok(Json(AuditPage { entries, cursor }))

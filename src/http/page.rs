@@ -13,7 +13,7 @@ type Asset = (&'static str, &'static str, &'static [u8]);
 
 const INDEX: Asset = ("", "text/html; charset=utf-8", include_bytes!("page/index.html"));
 const SCRIPT: &str = "text/javascript; charset=utf-8";
-const FILES: [Asset; 20] = [
+const FILES: [Asset; 22] = [
     ("style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
     ("mark.svg", "image/svg+xml", include_bytes!("page/mark.svg")),
     ("page.js", SCRIPT, include_bytes!("page/page.js")),
@@ -32,6 +32,8 @@ const FILES: [Asset; 20] = [
     ("search.js", SCRIPT, include_bytes!("page/search.js")),
     ("job.js", SCRIPT, include_bytes!("page/job.js")),
     ("tune.js", SCRIPT, include_bytes!("page/tune.js")),
+    ("pipelines.js", SCRIPT, include_bytes!("page/pipelines.js")),
+    ("deliveries.js", SCRIPT, include_bytes!("page/deliveries.js")),
     ("workers.js", SCRIPT, include_bytes!("page/workers.js")),
     ("schedules.js", SCRIPT, include_bytes!("page/schedules.js")),
 ];

@@ -1,9 +1,8 @@
 //! Letters that tell of jobs: their log, and those given up, to be sent again.
 
-use super::Shared;
 use super::extract::{Path, Query};
 use super::problem::Problem;
-use crate::failure::{Refusal, RefusalKind};
+use super::{Shared, jobs};
 use crate::intake::store;
 use crate::job::{Job, JobId};
 use crate::store::{Delivery, DeliveryFilter, DeliveryState};
@@ -44,11 +43,7 @@ pub struct DeliveryView {
 /// Deliveries by webhook, hook and mail, newest first; `state=dead` are those given up. They are kept for 30 days.
 #[utoipa::path(get, path = "/v1/webhooks/deliveries", tag = "webhooks", params(Search), responses((status = 200, body = DeliveryPage), Problem))]
 pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<DeliveryPage>, Problem> {
-    let limit = search.limit.unwrap_or(50);
-    if !(1..=500).contains(&limit) {
-        let refusal = Refusal::new(RefusalKind::InvalidRequest, "`limit` must be 1 to 500.").field("limit").given(limit);
-        return Err(refusal.allowed(["1 to 500"]).into());
-    }
+    let limit = jobs::limit(search.limit)?;
     let filter = DeliveryFilter { state: search.state, job: search.job, before: search.cursor, limit };
     let deliveries = service.intake.store.deliveries(filter).await.map_err(store)?;
     let cursor = deliveries.last().filter(|_| deliveries.len() == limit).map(|d| d.id.clone());

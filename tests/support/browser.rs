@@ -61,16 +61,21 @@ impl Browser {
 
     /// The value of an expression in the page; a promise is waited for.
     pub fn value(&mut self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// The error is the browser's own: the page may be on its way to another.
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let given = json!({"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true});
-        let answer = self.call("Runtime.evaluate", given);
+        let answer = self.ask("Runtime.evaluate", given)?;
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
-        answer["result"]["value"].clone()
+        Ok(answer["result"]["value"].clone())
     }
 
     /// Waits until an expression is true.
     pub fn until(&mut self, expression: &str) {
         let deadline = Instant::now() + DEADLINE;
-        while self.value(&format!("Boolean({expression})")) != true {
+        while self.evaluate(&format!("Boolean({expression})")) != Ok(Value::Bool(true)) {
             if Instant::now() > deadline {
                 let page = self.value("document.body.innerText");
                 panic!("`{expression}` comes true in time; complaints: {:?}; the page:\n{}", self.complaints(), page.as_str().unwrap_or_default());
@@ -127,6 +132,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.calls += 1;
         let mut message = json!({"id": self.calls, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -138,8 +147,7 @@ impl Browser {
             let answer = self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now()));
             let answer = answer.unwrap_or_else(|e| panic!("the browser answers {method}: {e}"));
             if answer["id"] == self.calls {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].clone();
+                return answer.get("error").map_or_else(|| Ok(answer["result"].clone()), |error| Err(error.clone()));
             }
             self.events.push(answer);
         }

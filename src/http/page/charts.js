@@ -1,20 +1,13 @@
 // What happened lately, drawn: attempts, waits, slots and processors. The figures are the server's, so they outlive the page.
 
 import { ask } from "./server.js";
-import { element, say, span, t } from "./words.js";
+import { element, say, shape, span, t } from "./words.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300;
 const HEIGHT = 72;
 /// Between two readings; in milliseconds.
 const EVERY = 10000;
 const WINDOWS = [["1h", t("1 hour")], ["24h", t("1 day")], ["7d", t("7 days")], ["30d", t("30 days")]];
-
-function shape(tag, attributes) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  return made;
-}
 
 /// Sums of some measures over all queues.
 function over(point, ...measures) {

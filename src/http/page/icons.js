@@ -1,5 +1,7 @@
 // One small drawing for each queue; shapes only, so that they take the text's colour.
 
+import { shape } from "./words.js";
+
 const SHAPES = {
   video: "M3.500 5h17v14h-17zM10 9.200v5.600l4.800-2.800z",
   audio: "M4 10v4M8 7v10M12 4.500v15M16 8v8M20 10.500v3",
@@ -13,13 +15,7 @@ const SHAPES = {
 };
 
 export function icon(name) {
-  const namespace = "http://www.w3.org/2000/svg";
-  const drawing = document.createElementNS(namespace, "svg");
-  drawing.setAttribute("viewBox", "0 0 24 24");
-  drawing.setAttribute("class", "icon");
-  drawing.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(namespace, "path");
-  path.setAttribute("d", SHAPES[name] || SHAPES.default);
-  drawing.append(path);
+  const drawing = shape("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" });
+  drawing.append(shape("path", { d: SHAPES[name] || SHAPES.default }));
   return drawing;
 }

@@ -121,7 +121,7 @@ function factsOf(now) {
   if (now.finished_at) facts.push([t("Ended"), when(now.finished_at)]);
   if (now.started_at && now.finished_at) facts.push([t("Took"), span(between(now.started_at, now.finished_at))]);
   facts.push([t("Limits"), `${now.soft_time_limit} / ${now.hard_time_limit}`], [t("Failures"), `${now.failures} / ${now.max_attempts}`]);
-  if (now.pipeline) facts.push([t("Pipeline"), now.pipeline]);
+  if (now.pipeline) facts.push([t("Pipeline"), element("a", { class: "id", href: `#/pipelines/${now.pipeline}` }, now.step || now.pipeline.slice(-8))]);
   if (now.fairness_key) facts.push([t("Site"), now.fairness_key]);
   if (now.waiting_on?.length) facts.push([t("Waits for"), list(now.waiting_on)]);
   facts.push([t("Id"), element("code", {}, now.id)]);

@@ -1,12 +1,14 @@
 // The page: loads what is there, then follows the server's events.
 
 import { charts } from "./charts.js";
+import "./deliveries.js";
 import { fileIntake } from "./files.js";
 import { job } from "./job.js";
 import { isOver, jobList, nameOf } from "./jobs.js";
 import { choose, language } from "./locale.js";
 import { showQueues } from "./queues.js";
 import * as route from "./route.js";
+import "./pipelines.js";
 import "./schedules.js";
 import "./search.js";
 import { ask, listen, onRefused, setToken, token } from "./server.js";

@@ -9,6 +9,8 @@ import { STATES, confirmed, element, say, t } from "./words.js";
 const PAGE = 50;
 /// Jobs that one press of a button goes through at most.
 const MANY = 1000;
+/// What only links narrow by.
+const GIVEN = ["pipeline", "step"];
 const FIELDS = ["text", "state", "queue", "format", "since", "until"];
 
 view("jobs", (root, { parts, query }, tools) => (parts.length ? tools.job(root, parts[0], tools) : search(root, query, tools)));
@@ -77,6 +79,7 @@ function search(root, query, tools) {
       const value = controls[name].value.trim();
       if (value) wanted.set(name, name === "since" || name === "until" ? new Date(value).toISOString() : value);
     }
+    for (const name of GIVEN) if (query.get(name)) wanted.set(name, query.get(name));
     return wanted;
   }
 

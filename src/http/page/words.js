@@ -18,6 +18,13 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/// A part of a drawing (SVG).
+export function shape(tag, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
 /// Sets a text only when it differs: a screen reader and a selection are left alone.
 export function say(target, text) {
   if (target.textContent !== text) target.textContent = text;
