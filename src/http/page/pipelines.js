@@ -118,7 +118,7 @@ function node(pipeline, name, { x, y }) {
     made.textContent = words.length > 24 ? `${words.slice(0, 23)}\u2026` : words;
     return made;
   };
-  link.append(shape("rect", { x, y, width: WIDE, height: HIGH, rx: 9 }), shape("rect", { class: "fill", x: x + 1, y: y + HIGH - 5, width: ((WIDE - 2) * stats.percent) / 100, height: 4 }),
+  link.append(shape("rect", { x, y, width: WIDE, height: HIGH, rx: 9 }), shape("rect", { class: "fill", x: x + 12, y: y + HIGH - 12, width: ((WIDE - 24) * stats.percent) / 100, height: 4, rx: 2 }),
     text(24, name, "node-name"), text(45, stats.total ? `${STEPS[state]}, ${stats.done}/${stats.total}` : STEPS[state], "node-words"));
   return link;
 }
