@@ -48,6 +48,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, head, post};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -74,6 +75,8 @@ pub struct Service {
 
 pub type Shared = Arc<Service>;
 
+/// How long a body that was refused may go on.
+const LINGER: Duration = Duration::from_secs(10);
 /// JSON bodies beyond this are refused; uploads stream and have the queues' own limits.
 const JSON_MAX_BYTES: usize = 1 << 20;
 

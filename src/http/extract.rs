@@ -1,10 +1,14 @@
 //! What handlers take out of a request; what cannot be read is refused as a problem document with the field's name.
 
 use super::problem::Problem;
+use super::{JSON_MAX_BYTES, LINGER};
 use crate::failure::{Refusal, RefusalKind};
 use crate::job::JobId;
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query as RawQuery, Request};
 use axum::http::request::Parts;
+use bytes::BytesMut;
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 /// The query string.
@@ -21,9 +25,23 @@ pub struct Bytes(pub axum::body::Bytes);
 impl<S: Send + Sync> FromRequest<S> for Bytes {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        Ok(Bytes(axum::body::Bytes::from_request(request, state).await?))
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        whole(request.into_body()).await.map(Bytes)
     }
+}
+
+/// A small body, in one piece. One that is too large is listened to for a while: who still sends reads no answer.
+pub async fn whole(body: Body) -> Result<axum::body::Bytes, Problem> {
+    let (mut chunks, mut kept) = (body.into_data_stream(), BytesMut::new());
+    while let Some(chunk) = chunks.next().await {
+        kept.extend_from_slice(&chunk.map_err(|_| Refusal::new(RefusalKind::InvalidRequest, "The request broke off."))?);
+        if kept.len() > JSON_MAX_BYTES {
+            let rest = async { while let Some(Ok(_)) = chunks.next().await {} };
+            let _ = tokio::time::timeout(LINGER, rest).await;
+            return Err(Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB.").into());
+        }
+    }
+    Ok(kept.freeze())
 }
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {

@@ -1,7 +1,7 @@
 //! Jobs: submit, read, list, cancel, retry, remove, and the one-call conversion.
 
 use super::caller::Caller;
-use super::extract::{Bytes, Path, Query, job_id, parse};
+use super::extract::{Bytes, Path, Query, job_id, parse, whole};
 use super::problem::{Problem, ProblemDocument};
 use super::wait::{Wait, Waiting};
 use super::{Shared, outputs, uploads};
@@ -94,8 +94,7 @@ pub async fn submit(
         }
         parse(job.to_string().as_bytes())?
     } else {
-        let too_large = |_| Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB, or broke off.");
-        parse(&axum::body::to_bytes(request.into_body(), super::JSON_MAX_BYTES).await.map_err(too_large)?)?
+        parse(&whole(request.into_body()).await?)?
     };
     let key = idempotency_key(&headers)?;
     let submission = Submission { owner: caller.owner(), ..submission };

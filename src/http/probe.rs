@@ -2,10 +2,10 @@
 
 use super::Shared;
 use super::caller::Caller;
-use super::extract::{Query, parse};
+use super::extract::{Query, parse, whole};
 use super::problem::Problem;
 use super::uploads::{self, Name, RawBytes, UploadForm};
-use crate::failure::{Failure, Refusal, RefusalKind};
+use crate::failure::Failure;
 use crate::format::Format;
 use crate::intake::InputRef;
 use crate::job::{Input, Media};
@@ -59,9 +59,7 @@ pub async fn look(State(service): State<Shared>, Query(name): Query<Name>, calle
 async fn bytes_or_reference(service: &Shared, name: &Name, request: Request) -> Result<(InputRef, Option<String>), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/json") && name.is_none() {
-        let too_large = |_| Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB, or broke off.");
-        let body = axum::body::to_bytes(request.into_body(), super::JSON_MAX_BYTES).await.map_err(too_large)?;
-        return Ok((parse::<ProbeRequest>(&body)?.input, None));
+        return Ok((parse::<ProbeRequest>(&whole(request.into_body()).await?)?.input, None));
     }
     let upload = uploads::any(service, name, request).await?;
     Ok((InputRef::Upload(upload.id.clone()), Some(upload.id)))

@@ -2,7 +2,7 @@
 
 use crate::failure::{Refusal, RefusalKind};
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -42,15 +42,6 @@ impl From<Refusal> for Problem {
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
         Problem(Refusal::new(RefusalKind::NotFound, "The address cannot be read.").given(rejection.body_text()))
-    }
-}
-
-impl From<BytesRejection> for Problem {
-    fn from(rejection: BytesRejection) -> Self {
-        Problem(match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(RefusalKind::TooLarge, "The request is larger than 1 MiB."),
-            _ => Refusal::new(RefusalKind::InvalidRequest, "The request broke off."),
-        })
     }
 }
 

@@ -16,13 +16,10 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 use utoipa::{IntoParams, ToSchema};
 
-/// How long a refused upload may go on.
-const LINGER: Duration = Duration::from_secs(10);
 /// What a form may have us keep before one of its parts begins, or goes on.
 const AHEAD_MAX_BYTES: i64 = 1 << 20;
 
@@ -87,7 +84,7 @@ pub async fn raw(service: &Shared, caller: &Caller, name: &str, body: Body) -> R
     let received = service.intake.receive_for(caller.owner().as_ref(), name, &mut bytes, service.clock.now()).await;
     if received.is_err() {
         // A client that still sends reads no answer: it is listened to for a while. How that ends does not matter.
-        let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
+        let _ = tokio::time::timeout(super::LINGER, tokio::io::copy(&mut bytes, &mut tokio::io::sink())).await;
     }
     Ok(received?)
 }
@@ -133,7 +130,7 @@ pub async fn multipart(service: &Shared, request: Request) -> Result<(Option<Upl
         // As above.
         ahead.end();
         let rest = async { while let Ok(Some(_)) = parts.next_field().await {} };
-        let _ = tokio::time::timeout(LINGER, rest).await;
+        let _ = tokio::time::timeout(super::LINGER, rest).await;
     }
     read
 }
