@@ -15,6 +15,7 @@ mod url;
 pub use found::Found;
 pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
+pub use owner::is_open;
 pub use plan::{Plan, PlannedOutput};
 pub use request::{OutputRequest, Owner, Request};
 pub use telling::Telling;

@@ -100,9 +100,9 @@ impl Tus {
         self.standing_of(&id, about).await
     }
 
-    /// How far an upload is; one that is whole stands at its end.
-    pub async fn standing(&self, id: &str) -> Result<Standing, Refusal> {
-        let Some(about) = self.about(id).await? else { return self.whole(id).await };
+    /// How far an upload is; one that is whole stands at its end. Another owner's is not there, here and below.
+    pub async fn standing(&self, id: &str, owner: Option<&Owner>) -> Result<Standing, Refusal> {
+        let Some(about) = self.about(id, owner).await? else { return self.whole(id, owner).await };
         if let Ok(_hold) = self.hold(id) {
             pieces::settle(&self.folder(id)?).await.map_err(io)?;
             return self.standing_of(id, about).await;
@@ -115,10 +115,10 @@ impl Tus {
 
     /// Adds a piece at this offset, which must be where the upload stands. What came of a piece that broke off is kept, unless it
     /// had a checksum.
-    pub async fn append(&self, id: &str, piece: Piece) -> Result<Standing, Refusal> {
+    pub async fn append(&self, id: &str, piece: Piece, owner: Option<&Owner>) -> Result<Standing, Refusal> {
         let hold = self.hold(id);
-        let Some(about) = self.about(id).await? else {
-            return Err(match self.whole(id).await {
+        let Some(about) = self.about(id, owner).await? else {
+            return Err(match self.whole(id, owner).await {
                 Ok(standing) => conflict(standing.offset, piece.offset),
                 Err(refusal) => refusal,
             });
@@ -135,10 +135,10 @@ impl Tus {
     }
 
     /// Forgets an upload that is not whole yet.
-    pub async fn terminate(&self, id: &str) -> Result<(), Refusal> {
-        let folder = self.folder(id)?;
+    pub async fn terminate(&self, id: &str, owner: Option<&Owner>) -> Result<(), Refusal> {
+        self.about(id, owner).await?.ok_or_else(|| missing(id))?;
         let _hold = self.hold(id)?;
-        match fs::remove_dir_all(&folder).await {
+        match fs::remove_dir_all(self.folder(id)?).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing(id)),
             done => done.map_err(io),
         }
@@ -177,18 +177,20 @@ impl Tus {
         Ok(())
     }
 
-    async fn whole(&self, id: &str) -> Result<Standing, Refusal> {
-        let upload = self.intake.store.upload(id).await.map_err(|_| missing(id))?;
+    async fn whole(&self, id: &str, owner: Option<&Owner>) -> Result<Standing, Refusal> {
+        let upload = self.intake.store.upload(id).await.ok().filter(|upload| intake::is_open(upload.owner.as_deref(), owner));
+        let upload = upload.ok_or_else(|| missing(id))?;
         Ok(Standing { id: id.to_owned(), offset: upload.size_bytes, size_bytes: upload.size_bytes, metadata: None, expires_at: upload.expires_at })
     }
 
     /// None: there are no pieces of it.
-    async fn about(&self, id: &str) -> Result<Option<About>, Refusal> {
+    async fn about(&self, id: &str, owner: Option<&Owner>) -> Result<Option<About>, Refusal> {
         let text = match fs::read(self.folder(id)?.join("about.json")).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(io)?,
         };
-        serde_json::from_slice(&text).map(Some).map_err(|e| io(e.into()))
+        let about: About = serde_json::from_slice(&text).map_err(|e| io(e.into()))?;
+        if intake::is_open(about.owner.as_deref(), owner) { Ok(Some(about)) } else { Err(missing(id)) }
     }
 
     /// Only ids of ours name a folder.

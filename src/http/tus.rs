@@ -5,6 +5,7 @@ use super::extract::Path;
 use super::problem::Problem;
 use super::{Shared, uploads};
 use crate::failure::{Refusal, RefusalKind};
+use crate::intake::Owner;
 use crate::tus::{ALGORITHMS, Checksum, Piece, Standing};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -83,7 +84,8 @@ pub async fn create(State(service): State<Shared>, caller: Caller, headers: Head
     let with_upload = text(&headers, "content-type") == Some(PIECE);
     let mut standing = service.tus.create(name.as_deref().unwrap_or("upload"), size, metadata, caller.owner()).await?;
     // What broke off is gone on with later: the upload is there.
-    if with_upload && let Ok(further) = append(&service, standing.id.clone(), Piece { offset: 0, bytes: bytes(body), checksum }).await {
+    if with_upload && let Ok(further) = append(&service, standing.id.clone(), Piece { offset: 0, bytes: bytes(body), checksum }, caller.owner()).await
+    {
         standing = further;
     }
     let place = HeaderValue::from_str(&format!("/v1/tus/{}", standing.id)).unwrap_or(HeaderValue::from_static("/v1/tus"));
@@ -93,8 +95,8 @@ pub async fn create(State(service): State<Shared>, caller: Caller, headers: Head
 /// How far an upload in pieces is.
 #[utoipa::path(head, path = "/v1/tus/{id}", tag = "uploads", params(Version, ("id" = String, Path)),
     responses((status = 200, description = "In the headers `Upload-*`"), Problem))]
-pub async fn standing(State(service): State<Shared>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let standing = service.tus.standing(&id).await?;
+pub async fn standing(State(service): State<Shared>, Path(id): Path<String>, caller: Caller) -> Result<Response, Problem> {
+    let standing = service.tus.standing(&id, caller.owner().as_ref()).await?;
     Ok((StatusCode::OK, [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], told(&standing)).into_response())
 }
 
@@ -102,26 +104,32 @@ pub async fn standing(State(service): State<Shared>, Path(id): Path<String>) -> 
 #[utoipa::path(patch, path = "/v1/tus/{id}", tag = "uploads", params(Version, ("id" = String, Path), PieceHeaders),
     request_body(content = String, content_type = "application/offset+octet-stream"),
     responses((status = 204, description = "It now stands at `Upload-Offset`"), Problem))]
-pub async fn piece(State(service): State<Shared>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn piece(
+    State(service): State<Shared>,
+    Path(id): Path<String>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     if text(&headers, "content-type") != Some(PIECE) {
         return Err(Refusal::new(RefusalKind::UnsupportedFormat, "A piece is sent as application/offset+octet-stream.").field("Content-Type").into());
     }
     let (offset, checksum) = (count(&headers, "upload-offset")?, checksum(&headers)?);
-    let standing = append(&service, id, Piece { offset, bytes: bytes(body), checksum }).await?;
+    let standing = append(&service, id, Piece { offset, bytes: bytes(body), checksum }, caller.owner()).await?;
     Ok((StatusCode::NO_CONTENT, told(&standing)).into_response())
 }
 
 /// Forgets an upload that is not whole.
 #[utoipa::path(delete, path = "/v1/tus/{id}", tag = "uploads", params(Version, ("id" = String, Path)), responses((status = 204), Problem))]
-pub async fn terminate(State(service): State<Shared>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    service.tus.terminate(&id).await?;
+pub async fn terminate(State(service): State<Shared>, Path(id): Path<String>, caller: Caller) -> Result<StatusCode, Problem> {
+    service.tus.terminate(&id, caller.owner().as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// On a task of its own: a client that goes away does not take along what it has sent.
-async fn append(service: &Shared, id: String, piece: Piece) -> Result<Standing, Problem> {
+async fn append(service: &Shared, id: String, piece: Piece, owner: Option<Owner>) -> Result<Standing, Problem> {
     let tus = service.tus.clone();
-    let appended = tokio::spawn(async move { tus.append(&id, piece).await });
+    let appended = tokio::spawn(async move { tus.append(&id, piece, owner.as_ref()).await });
     Ok(appended.await.map_err(|_| Refusal::new(RefusalKind::Internal, "Something went wrong on our side."))??)
 }
 

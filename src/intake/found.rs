@@ -1,6 +1,6 @@
 //! From what a client names as its input to bytes that were looked at.
 
-use super::{InputRef, Intake, Owner, digest, not_found, safe_name, sniff, storage};
+use super::{InputRef, Intake, Owner, digest, is_open, not_found, safe_name, sniff, storage};
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::Format;
 use crate::job::{Input, Media, Output, Record, Source, Upload};
@@ -46,8 +46,7 @@ impl Intake {
         match input {
             InputRef::Upload(id) => {
                 let gone = |text: &str| not_found("input.upload", id, text);
-                let is_open = |upload: &Upload| upload.owner.is_none() || owner.is_none_or(|owner| upload.owner.as_ref() == Some(&owner.token));
-                let upload = self.store.upload(id).await.ok().filter(is_open);
+                let upload = self.store.upload(id).await.ok().filter(|upload| is_open(upload.owner.as_deref(), owner));
                 let upload = upload.ok_or_else(|| gone("There is no such upload; uploads are kept for 24 hours."))?;
                 if upload.expires_at < now {
                     return Err(gone("The upload has expired; send the file again."));

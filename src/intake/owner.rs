@@ -66,6 +66,11 @@ impl Intake {
     }
 }
 
+/// Whether somebody may use what belongs to this token: without an owner it is the site's, and for everybody it lets in.
+pub fn is_open(of: Option<&str>, to: Option<&Owner>) -> bool {
+    of.is_none() || to.is_none_or(|owner| of == Some(owner.token.as_str()))
+}
+
 /// A job that a unique key stands for may be another token's.
 pub(super) async fn check_inserted(store: &dyn Store, owner: Option<&Owner>, inserted: &Inserted) -> Result<(), Refusal> {
     let (Some(owner), Inserted::Existing(job)) = (owner, inserted) else { return Ok(()) };

@@ -155,6 +155,20 @@ async fn one_tokens_files_and_jobs_are_nothing_to_another() {
     let seen: Value = alice.send(Method::GET, "/v1/jobs?limit=1", None).await.json().await.unwrap();
     assert_eq!((&seen["jobs"][0]["id"], seen["jobs"].as_array().unwrap().len()), (&waiting["id"], 1));
     assert_eq!(site.server.json("/v1/jobs").await["jobs"].as_array().unwrap().len(), 2, "the admin sees them all");
+    // Nor an upload in pieces, before or after its end.
+    let tus = |holder: &Holder<'_>, method: Method, path: &str| {
+        holder.client.request(method, format!("{}{path}", site.server.url())).header("tus-resumable", "1.0.0").header("upload-offset", "0")
+    };
+    let begun = tus(&alice, Method::POST, "/v1/tus").header("upload-length", "5").send().await.unwrap();
+    let place = begun.headers()["location"].to_str().unwrap().to_owned();
+    for whole in [false, true] {
+        for method in [Method::HEAD, Method::PATCH, Method::DELETE] {
+            let piece = tus(&mallory, method.clone(), &place).header("content-type", "application/offset+octet-stream").body("wrong");
+            assert_eq!(piece.send().await.unwrap().status(), 404, "{method} of what is {}whole", if whole { "" } else { "not " });
+        }
+        let piece = tus(&alice, Method::PATCH, &place).header("content-type", "application/offset+octet-stream").body("hello");
+        assert_eq!(piece.send().await.unwrap().status(), if whole { 409 } else { 204 });
+    }
     // Her own she may use.
     assert_eq!(alice.send(Method::POST, "/v1/probe", Some(json!({"input": {"job": hers}}))).await.status(), 200);
     assert_eq!(alice.submit(json!({"to": "noop", "after": [hers]})).await.status(), 202);

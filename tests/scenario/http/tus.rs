@@ -151,23 +151,23 @@ async fn an_end_that_was_cut_short_is_made_good_and_what_nobody_goes_on_with_exp
     let tus = || Tus::open(service.intake.clone(), clock.clone(), folder.path()).unwrap();
     let piece = |offset, bytes: &'static [u8]| Piece { offset, bytes: Box::new(bytes), checksum: None };
     let id = tus().create("a.txt", 11, None, None).await.unwrap().id;
-    tus().append(&id, piece(0, b"hello ")).await.unwrap();
+    tus().append(&id, piece(0, b"hello "), None).await.unwrap();
     // As if the process had gone with the last bytes written and nothing else done.
     let bytes = folder.path().join(&id).join("bytes");
     std::fs::write(&bytes, "hello world").unwrap();
-    assert_eq!(tus().standing(&id).await.unwrap().offset, 11);
+    assert_eq!(tus().standing(&id, None).await.unwrap().offset, 11);
     assert_eq!(service.intake.store.upload(&id).await.unwrap().size_bytes, 11);
     assert!(!bytes.exists());
     // As if it had gone before the checksum of a piece was seen.
     let second = tus().create("b.txt", 11, None, None).await.unwrap().id;
     std::fs::write(folder.path().join(&second).join("bytes"), "hello w").unwrap();
     std::fs::write(folder.path().join(&second).join("unproven"), "5").unwrap();
-    assert_eq!(tus().standing(&second).await.unwrap().offset, 5);
-    tus().append(&second, piece(5, b" world")).await.unwrap();
+    assert_eq!(tus().standing(&second, None).await.unwrap().offset, 5);
+    tus().append(&second, piece(5, b" world"), None).await.unwrap();
     let now = clock.now();
     let third = tus().create("c.txt", 11, None, None).await.unwrap().id;
     assert_eq!(expire(folder.path(), now + SignedDuration::from_hours(23)).unwrap(), 0);
     assert_eq!(expire(folder.path(), now + SignedDuration::from_hours(25)).unwrap(), 1);
-    assert!(tus().standing(&third).await.is_err());
+    assert!(tus().standing(&third, None).await.is_err());
     service.stop().await;
 }
