@@ -2,6 +2,7 @@
 //! No image is built and no container started here.
 
 use crate::support::server::{Config, Server};
+use crate::support::tools;
 use millrace::config::{self, VARIABLES};
 use millrace::worker::PoolSpec;
 use serde_json::Value;
@@ -19,10 +20,7 @@ fn text(file: &str) -> String {
 
 /// A program that scripts/setup.d/shipping has put in place.
 fn tool(name: &str) -> Command {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let path = cache.join("millrace/shipping/bin").join(name);
-    assert!(path.exists(), "{} is missing: run scripts/setup", path.display());
-    Command::new(path)
+    Command::new(tools::folder("shipping").join("bin").join(name))
 }
 
 /// What a program says when it succeeds.

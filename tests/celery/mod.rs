@@ -4,6 +4,7 @@
 use crate::support::direct::fixture;
 use crate::support::redis::RedisServer;
 use crate::support::server::{Config, Server};
+use crate::support::tools::folder;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -81,10 +82,7 @@ fn here() -> PathBuf {
 
 /// The programs of one of the two Celeries.
 fn tools(which: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let bin = cache.join(format!("millrace/celery-{which}/bin"));
-    assert!(bin.join("celery").exists(), "{} is missing: run scripts/setup", bin.display());
-    bin
+    folder(&format!("celery-{which}")).join("bin")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Letters about jobs, from the real service to receivers on loopback.
 
+use crate::support::clients;
 use crate::support::command::millrace;
 use crate::support::server::{Config, Server, text_of};
 use crate::support::sink::{Asked, Sink, redirect, status};
@@ -13,7 +14,6 @@ use millrace::store::sqlite::SqliteStore;
 use millrace::store::{DeliveryFilter, DeliveryState, Store};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -44,14 +44,6 @@ for (const secret of process.argv.slice(3)) for (const { body, headers } of lett
 
 fn config() -> Config {
     Config::default().variable("WEBHOOKS_SECRET", &format!("{NEW_SECRET},{OLD_SECRET}")).variable("WEBHOOKS_ALLOW_PRIVATE", "true")
-}
-
-/// A folder of scripts/setup.d/webhooks.
-fn tools() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let tools = cache.join("millrace/webhooks");
-    assert!(tools.exists(), "{} is missing: run scripts/setup", tools.display());
-    tools
 }
 
 fn lines(command: &mut Command) -> Vec<String> {
@@ -103,11 +95,11 @@ async fn what_happens_is_told_in_letters_that_every_library_believes() {
     let file = folder.path().join("letters.json");
     std::fs::write(&file, serde_json::to_vec(&all).unwrap()).unwrap();
     let wanted = ["ok", "ok", "ok", "ok", "WebhookVerificationError"].repeat(2);
-    let python = lines(Command::new(tools().join("bin/python")).args(["-c", PYTHON]).arg(&file).args([NEW_SECRET, OLD_SECRET]));
+    let python = lines(clients::python("python").args(["-c", PYTHON]).arg(&file).args([NEW_SECRET, OLD_SECRET]));
     assert_eq!(python, wanted);
     let script = folder.path().join("verify.js");
     std::fs::write(&script, NODE).unwrap();
-    let modules = tools().join("npm/node_modules");
+    let modules = clients::folder().join("node/node_modules");
     let node = lines(Command::new("node").arg(&script).arg(&file).args([NEW_SECRET, OLD_SECRET]).env("NODE_PATH", modules));
     assert_eq!(node, wanted);
     server.stop();

@@ -1,14 +1,12 @@
 //! Other people's clients, as scripts/setup.d/clients has put them in place.
 
+use super::tools;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where they are.
 pub fn folder() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"), PathBuf::from);
-    let folder = cache.join("millrace/clients");
-    assert!(folder.join("wanted").exists(), "{} is missing: run scripts/setup", folder.display());
-    folder
+    tools::folder("clients")
 }
 
 /// A program of the Python environment there.

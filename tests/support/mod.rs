@@ -15,7 +15,7 @@ pub mod redis;
 pub mod s3;
 pub mod server;
 pub mod service;
-#[allow(dead_code)] // Tests of webhooks ask more of it.
 pub mod sink;
 pub mod smtp;
+pub mod tools;
 pub mod worker;
