@@ -3,7 +3,7 @@
 import { head } from "./job.js";
 import { view } from "./route.js";
 import { ask } from "./server.js";
-import { confirmed, element, say, t, when } from "./words.js";
+import { confirmed, element, field, say, t, when } from "./words.js";
 
 const CONVERTERS = ["cleanup.purge-staging", "cleanup.purge-records"];
 
@@ -65,14 +65,9 @@ view("schedules", (root, _place, tools) => {
     }
   });
   read();
-  return { event: (kind) => kind === "schedule" && read() };
 });
 
 /// A span, or a cron expression.
 function timing(text) {
   return /^(\d+(ms|s|m|h|d))+$/.test(text) ? { every: text } : { cron: text };
-}
-
-function field(label, input, hint) {
-  return element("label", { class: "field" }, element("span", {}, label), input, hint ? element("small", {}, hint) : null);
 }

@@ -4,7 +4,7 @@ import { icon } from "./icons.js";
 import { inOrder } from "./queues.js";
 import { view } from "./route.js";
 import { ask } from "./server.js";
-import { confirmed, element, say, t } from "./words.js";
+import { confirmed, element, field, say, t } from "./words.js";
 
 view("queues", (root, { parts }, tools) => {
   const cards = new Map();
@@ -26,10 +26,6 @@ view("queues", (root, { parts }, tools) => {
   ask("GET", "/v1/queues").then(show, tools.failed);
   return { event: (kind, data) => kind === "queues" && show(data) };
 });
-
-function field(label, input, hint) {
-  return element("label", { class: "field" }, element("span", {}, label), input, hint ? element("small", {}, hint) : null);
-}
 
 function build(first, tools) {
   const number = (min, max) => element("input", { type: "number", min, max, inputmode: "numeric" });

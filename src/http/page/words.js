@@ -92,6 +92,11 @@ export function change(before, after) {
   return percent < 200 ? t("{n} % larger", { n: percent }) : t("{n} times as large", { n: (after / before).toFixed(1) });
 }
 
+/// An input with its label above it and a hint below.
+export function field(label, input, hint) {
+  return element("label", { class: "field" }, element("span", {}, label), input, hint ? element("small", {}, hint) : null);
+}
+
 /// Asks before something that cannot be taken back; true when it is wanted.
 export function confirmed(question, yes) {
   const dialog = document.getElementById("confirm");
