@@ -3,7 +3,8 @@
 use super::on_every_store;
 use crate::support::records::at;
 use jiff::{SignedDuration, Timestamp};
-use millrace::store::{Measure, Step, Stretch, Sums};
+use millrace::store::sqlite::SqliteStore;
+use millrace::store::{History, Measure, Step, Stretch, Sums};
 
 fn sums(queue: &str, measure: Measure, value: f64) -> Sums {
     [(queue.to_owned(), [(measure, value)].into())].into()
@@ -35,5 +36,20 @@ fn sums_add_up_by_minute_and_by_hour() {
         let hours = store.history(Step::Hour, start, later(start, 4000)).await.unwrap();
         assert_eq!(told(&hours, "video", Measure::RanS), [7.75, 8.0]);
         assert_eq!(told(&hours, "video", Measure::Failed), Vec::<f64>::new());
+    });
+}
+
+#[test]
+fn what_is_past_its_time_is_forgotten() {
+    // On Redis its own clock does that.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (store, start) = (SqliteStore::in_memory().unwrap(), Step::Hour.start(at(0)));
+        store.add(sums("video", Measure::RanS, 1.0), start).await.unwrap();
+        for (hours, minutes_left, hours_left) in [(25, 1, 1), (27, 0, 1), (36 * 24, 0, 0)] {
+            store.add(Sums::new(), later(start, hours * 3600)).await.unwrap();
+            let kept = [store.history(Step::Minute, start, start).await.unwrap().len(), store.history(Step::Hour, start, start).await.unwrap().len()];
+            assert_eq!(kept, [minutes_left, hours_left], "after {hours} hours");
+        }
     });
 }
