@@ -234,6 +234,18 @@ pub struct Produced {
     /// Substituted fonts, renamed entries, streams dropped ...
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Of a preview.
+    #[serde(default)]
+    pub looks: Option<Looks>,
+}
+
+/// What a picture looks like, in a few bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    /// ThumbHash: at most 25 bytes (<https://evanw.github.io/thumbhash/>).
+    pub thumbhash: Vec<u8>,
+    /// Red, green and blue of the colour most of it has.
+    pub colour: [u8; 3],
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -268,10 +280,12 @@ impl Produced {
     /// A result of one file at [`Output::path`].
     pub fn single(output: &Output, expect: Expect) -> Produced {
         let file = output.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Produced {
-            files: vec![ProducedFile { file, name: output.name.clone(), format: output.format, expect: Expect { probe: true, ..expect } }],
-            warnings: Vec::new(),
-        }
+        let expect = Expect { probe: true, ..expect };
+        Produced::several(vec![ProducedFile { file, name: output.name.clone(), format: output.format, expect }], Vec::new())
+    }
+
+    pub fn several(files: Vec<ProducedFile>, warnings: Vec<String>) -> Produced {
+        Produced { files, warnings, looks: None }
     }
 
     pub fn warn(mut self, warning: impl Into<String>) -> Self {

@@ -101,6 +101,7 @@ pub static FORMATS: &[Row] = &[
     row("dts", Audio, "DTS", "audio/vnd.dts", &["dts"]),
     row("jpeg", Image, "JPEG", "image/jpeg", &["jpg", "jpeg", "jpe", "jfif"]),
     row("png", Image, "PNG", "image/png", &["png"]),
+    row("preview", Image, "Preview, a small WebP of any file", "image/webp", &["preview.webp"]),
     row("webp", Image, "WebP", "image/webp", &["webp"]),
     row("gif", Image, "GIF", "image/gif", &["gif"]),
     row("apng", Image, "Animated PNG", "image/apng", &["apng"]),

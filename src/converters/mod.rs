@@ -10,6 +10,7 @@ mod colour;
 pub mod document;
 pub mod image;
 mod lazy;
+mod preview;
 pub mod video;
 
 static FAMILIES: [&FamilyEntry; 5] = [&video::FAMILY, &audio::FAMILY, &image::FAMILY, &document::FAMILY, &archive::FAMILY];

@@ -9,6 +9,7 @@ mod image_options;
 mod image_sets;
 mod look;
 mod pdf;
+mod preview;
 mod repack;
 mod shaping;
 mod sheet;

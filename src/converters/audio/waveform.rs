@@ -69,10 +69,7 @@ impl Converter for Waveform {
         id: "audio.waveform",
         family: Family::Audio,
         summary: "Draws sound as a curve, or gives its numbers as json in the shape of audiowaveform.",
-        pairs: &[(
-            &["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka"],
-            &["json", "svg", "png"],
-        )],
+        pairs: &[(super::READS, &["json", "svg", "png"])],
     };
     type Options = Options;
 

@@ -26,6 +26,13 @@ pub struct Source {
     pub notes: Vec<String>,
 }
 
+/// The bytes of the first picture beside the film or sound.
+pub fn cover(ctx: &Ctx, input: &Input) -> Result<Option<Vec<u8>>, Failure> {
+    let source = open(ctx, input)?;
+    let packet = source.streams.iter().filter(|stream| stream.still).find_map(|stream| ffi::attached_picture(&source.input, stream.index));
+    Ok(packet.and_then(|packet| packet.data().map(<[u8]>::to_vec)))
+}
+
 pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     ffi::load().map_err(Failure::internal)?;
     ffi::catch_log();

@@ -9,12 +9,17 @@ mod ladder;
 mod master;
 mod package;
 mod poster;
+mod preview;
 mod sheet;
 mod sprites;
 mod stream;
 mod transcode;
 
-static CONVERTERS: [Erased; 4] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>()];
+/// What is read as a film.
+const READS: &[&str] = &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"];
+
+static CONVERTERS: [Erased; 5] =
+    [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>(), erase::<preview::Preview>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 

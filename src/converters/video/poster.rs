@@ -76,7 +76,7 @@ impl Converter for Poster {
         id: "video.poster",
         family: Family::Video,
         summary: "Takes one still picture out of a film.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["jpeg", "png", "webp"])],
+        pairs: &[(super::READS, &["jpeg", "png", "webp"])],
     };
     type Options = Options;
 

@@ -83,7 +83,7 @@ impl Converter for Stream {
         id: "video.stream",
         family: Family::Video,
         summary: "Makes adaptive streams of films, HLS or DASH, in several sizes from one decoding.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["hls", "dash"])],
+        pairs: &[(super::READS, &["hls", "dash"])],
     };
     type Options = Options;
 
@@ -124,7 +124,7 @@ impl Converter for Stream {
             master::write(&output.dir, &variants, made.rate.unwrap_or(25.0), sound).map_err(|e| Failure::internal(e).stage("encode"))?;
         }
         prove(ctx, output, names.len(), sound, &made)?;
-        let mut produced = Produced { files: files(output)?, warnings: made.warnings };
+        let mut produced = Produced::several(files(output)?, made.warnings);
         produced.warnings.extend(warnings);
         Ok(produced)
     }

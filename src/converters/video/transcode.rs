@@ -60,10 +60,7 @@ impl Converter for Transcode {
         family: Family::Video,
         summary: "Converts, scales and cuts films; what already fits is copied, not encoded again.",
         pairs: &[
-            (
-                &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"],
-                &["mp4", "mov", "mkv", "webm", "avi", "flv", "mpg", "ts", "3gp", "ogv", "gif"],
-            ),
+            (super::READS, &["mp4", "mov", "mkv", "webm", "avi", "flv", "mpg", "ts", "3gp", "ogv", "gif"]),
             (&["gif"], &["mp4", "mov", "mkv", "webm", "avi"]),
         ],
     };
