@@ -6,6 +6,8 @@ use crate::format::Family;
 
 mod peaks;
 mod sketch;
+mod spectrum;
+mod split;
 mod transcode;
 mod waveform;
 

@@ -7,15 +7,26 @@ use crate::format::Family;
 mod fitting;
 mod ladder;
 mod master;
+mod moving;
 mod package;
 mod poster;
 mod sheet;
 mod sprites;
 mod stream;
+mod subtitles;
 mod transcode;
 
-static CONVERTERS: [Erased; 4] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>()];
+static CONVERTERS: [Erased; 5] = [
+    erase::<transcode::Transcode>(),
+    erase::<stream::Stream>(),
+    erase::<sprites::Sprites>(),
+    erase::<poster::Poster>(),
+    erase::<subtitles::Subtitles>(),
+];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, idle: || (), readable: &[], threads: 1 };
+/// Where the library that draws subtitles finds its letters.
+const FONTS: &[&str] = &["/etc/fonts", "/var/cache/fontconfig"];
+
+pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, idle: || (), readable: FONTS, threads: 1 };

@@ -54,7 +54,10 @@ impl Converter for Sprites {
         id: "video.sprites",
         family: Family::Video,
         summary: "Lays small pictures of a film out in sheets, with a WebVTT file that tells a player which one to show when.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["sprites"])],
+        pairs: &[(
+            &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m", "h264", "hevc", "obu", "ivf"],
+            &["sprites"],
+        )],
     };
     type Options = Options;
 
