@@ -6,6 +6,7 @@ mod chaos;
 mod conformance;
 mod converters;
 mod golden;
+mod hostile;
 mod property;
 mod scenario;
 mod security;

@@ -2,20 +2,18 @@
 //!
 //! A zygote's children die with it, and it dies with the fork server.
 
+mod brood;
+
 use super::fork_server::{ForkServer, bury};
-use super::launch::{Answer, HOME_PREFIX, Launched, Line, Request};
-use super::probe::Measured;
-use super::wire::{self, Launch, Told};
+use super::launch::{HOME_PREFIX, Line, Request};
+use super::wire;
 use super::{Exit, LaunchError};
 use crate::limits::Size;
-use rustix::process::{Signal, pidfd_send_signal};
-use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use brood::{Brood, Lost};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 /// How often a launch is tried again when its zygote dies under it.
 const TRIES: u32 = 3;
@@ -42,47 +40,23 @@ pub(super) struct Keeper {
     line: Arc<Line>,
     fork_server: Arc<ForkServer>,
     wear: Wear,
-    running: Option<Running>,
-    retired: Vec<Running>,
+    running: Option<Brood>,
+    retired: Vec<Brood>,
     unfit: Option<(Instant, String)>,
     /// In a row, while they warmed up.
     deaths: u32,
-    next_id: u64,
-}
-
-struct Running {
-    /// Its home and place for temporary files, removed when it has ended.
-    _home: TempDir,
-    /// What the fork server has forked.
-    process: Option<OwnedFd>,
-    /// The process that forks: the same, or its successor in a pid namespace.
-    zygote: Option<OwnedFd>,
-    socket: OwnedFd,
-    measured: Option<Measured>,
-    measuring: Vec<Answer<Measured>>,
-    /// Asked for, not yet forked. The child's socket is kept, to try again with another zygote.
-    pending: HashMap<u64, (OwnedFd, Answer<Launched>, u32)>,
-    children: HashMap<u64, (Arc<OwnedFd>, oneshot::Sender<Exit>)>,
-    jobs: u64,
-    /// Held in memory at its first child, and at its last.
-    memory: Option<(u64, u64)>,
-}
-
-/// Why a zygote is of no use any more.
-enum Lost {
-    Died,
-    Unfit(String),
 }
 
 impl Keeper {
     pub fn new(line: Arc<Line>, fork_server: Arc<ForkServer>, wear: Wear) -> Keeper {
-        Keeper { line, fork_server, wear, running: None, retired: Vec::new(), unfit: None, deaths: 0, next_id: 0 }
+        Keeper { line, fork_server, wear, running: None, retired: Vec::new(), unfit: None, deaths: 0 }
     }
 
     pub fn keep(mut self) {
         while !self.line.closing.load(Ordering::Acquire) {
             let zygotes = self.retired.iter().chain(&self.running).map(|r| r.socket.as_fd());
-            let Ok(ready) = wire::readable(&std::iter::once(self.line.wake.as_fd()).chain(zygotes).collect::<Vec<_>>(), -1) else { break };
+            let wait_ms = self.let_go_in().map_or(-1, |wait| i32::try_from(wait.as_millis()).unwrap_or(i32::MAX) + 1);
+            let Ok(ready) = wire::readable(&std::iter::once(self.line.wake.as_fd()).chain(zygotes).collect::<Vec<_>>(), wait_ms) else { break };
             // From the last to the first, as those heard may go.
             for at in (0..self.retired.len()).rev().filter(|at| ready.get(at + 1) == Some(&true)) {
                 self.hear_retired(at);
@@ -94,8 +68,17 @@ impl Keeper {
                 let _ = rustix::io::read(&self.line.wake, &mut [0u8; 8]);
                 self.take_requests();
             }
+            if self.let_go_in().is_some_and(|wait| wait.is_zero()) {
+                self.running.iter_mut().for_each(Brood::let_go);
+            }
         }
         self.running.take().into_iter().chain(std::mem::take(&mut self.retired)).for_each(|zygote| self.lose(zygote, "the service is stopping"));
+    }
+
+    /// How long the child that was forked ahead may still wait.
+    fn let_go_in(&self) -> Option<Duration> {
+        let until = self.running.as_ref()?.waits_until()?;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     fn take_requests(&mut self) {
@@ -111,16 +94,9 @@ impl Keeper {
             }
             let Some(running) = &mut self.running else { continue };
             match request {
-                Request::Measure(answer) => match &running.measured {
-                    Some(measured) => drop(answer.send(Ok(measured.clone()))),
-                    None => running.measuring.push(answer),
-                },
-                Request::Launch { socket, answer, tries } => {
-                    self.next_id += 1;
-                    running.jobs += 1;
-                    let sent = wire::send(running.socket.as_fd(), &Launch { id: self.next_id }, Some(socket.as_fd()));
-                    running.pending.insert(self.next_id, (socket, answer, tries));
-                    if sent.is_err() {
+                Request::Measure(answer) => running.measure(answer),
+                Request::Launch { answer, tries } => {
+                    if running.launch(answer, tries).is_err() {
                         self.running.take().into_iter().for_each(|lost| self.lose(lost, "it does not answer"));
                     }
                 }
@@ -130,8 +106,9 @@ impl Keeper {
 
     /// Sees to it that a zygote runs that is not worn out.
     fn start(&mut self) -> Result<(), String> {
-        if let Some(worn) = self.running.take_if(|running| running.is_worn(&self.wear)) {
+        if let Some(mut worn) = self.running.take_if(|running| running.is_worn(&self.wear)) {
             tracing::debug!(zygote = self.line.which.as_str(), jobs = worn.jobs, "a worn-out zygote is replaced");
+            worn.let_go();
             if worn.is_childless() { self.lose(worn, "it is worn out") } else { self.retired.push(worn) }
         }
         if self.running.is_some() {
@@ -142,7 +119,7 @@ impl Keeper {
         }
         let home = tempfile::Builder::new().prefix(&format!("{HOME_PREFIX}{}-", std::process::id())).tempdir().map_err(|e| e.to_string())?;
         let socket = self.fork_server.bear(self.line.which, home.path()).map_err(|e| format!("the fork server: {e}"))?;
-        self.running = Some(Running::new(home, socket));
+        self.running = Some(Brood::new(home, socket));
         Ok(())
     }
 
@@ -172,7 +149,7 @@ impl Keeper {
     }
 
     /// Buries a zygote and its children; launches that were not answered go back to the queue.
-    fn lose(&mut self, lost: Running, reason: &str) {
+    fn lose(&mut self, lost: Brood, reason: &str) {
         drop(lost.socket);
         lost.process.iter().chain(&lost.zygote).for_each(bury);
         let level = lost.measured.as_ref().map_or(0, |m| m.level);
@@ -188,71 +165,12 @@ impl Keeper {
         }
         let error = || LaunchError::Unavailable(self.line.which.as_str(), reason.to_owned());
         lost.measuring.into_iter().for_each(|answer| drop(answer.send(Err(error()))));
-        for (socket, answer, tries) in lost.pending.into_values() {
+        for (answer, tries) in lost.pending.into_values().filter_map(|pending| pending.wanted) {
             if tries < TRIES && !unfit {
-                self.line.push(Request::Launch { socket, answer, tries: tries + 1 });
+                self.line.push(Request::Launch { answer, tries: tries + 1 });
             } else {
                 let _ = answer.send(Err(error()));
             }
         }
-    }
-}
-
-impl Running {
-    fn new(home: TempDir, socket: OwnedFd) -> Running {
-        Running {
-            _home: home,
-            process: None,
-            zygote: None,
-            socket,
-            measured: None,
-            measuring: Vec::new(),
-            pending: HashMap::new(),
-            children: HashMap::new(),
-            jobs: 0,
-            memory: None,
-        }
-    }
-
-    fn is_worn(&self, wear: &Wear) -> bool {
-        self.jobs >= wear.jobs_max || self.memory.is_some_and(|(first, last)| last.saturating_sub(first) > wear.growth_max.0)
-    }
-
-    fn is_childless(&self) -> bool {
-        self.children.is_empty() && self.pending.is_empty() && self.measuring.is_empty()
-    }
-
-    fn hear(&mut self, name: &'static str) -> Result<(), Lost> {
-        match wire::receive::<Told>(self.socket.as_fd()) {
-            Ok(Some((Told::Born, pidfd))) => self.process = pidfd,
-            Ok(Some((Told::Ready(measured), pidfd))) => {
-                self.zygote = pidfd;
-                self.measuring.drain(..).for_each(|answer| drop(answer.send(Ok(measured.clone()))));
-                self.measured = Some(measured);
-            }
-            Ok(Some((Told::Launched { id, memory_bytes }, Some(pidfd)))) => {
-                self.memory = Some((self.memory.map_or(memory_bytes, |(first, _)| first), memory_bytes));
-                if let Some((_, answer, _)) = self.pending.remove(&id) {
-                    let (pidfd, (ended, exit)) = (Arc::new(pidfd), oneshot::channel());
-                    self.children.insert(id, (pidfd.clone(), ended));
-                    if let Err(Ok(unwanted)) = answer.send(Ok(Launched { pidfd, exit })) {
-                        let _ = pidfd_send_signal(&*unwanted.pidfd, Signal::KILL);
-                    }
-                }
-            }
-            Ok(Some((Told::Refused { id, reason }, _))) => {
-                if let Some((_, answer, _)) = self.pending.remove(&id) {
-                    let _ = answer.send(Err(LaunchError::Unavailable(name, reason)));
-                }
-            }
-            Ok(Some((Told::Exited { id, exit }, _))) => {
-                if let Some((_, ended)) = self.children.remove(&id) {
-                    let _ = ended.send(exit);
-                }
-            }
-            Ok(Some((Told::Unfit(reason), _))) => return Err(Lost::Unfit(reason)),
-            Ok(Some((Told::Launched { .. }, None)) | None) | Err(_) => return Err(Lost::Died),
-        }
-        Ok(())
     }
 }

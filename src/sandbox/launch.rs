@@ -26,6 +26,8 @@ pub struct Zygotes {
 
 /// A launched child as its zygote's thread tells of it.
 pub(super) struct Launched {
+    /// Our end of its stream: it has its order when that is written there.
+    pub socket: UnixStream,
     pub pidfd: Arc<OwnedFd>,
     pub exit: oneshot::Receiver<Exit>,
 }
@@ -33,7 +35,7 @@ pub(super) struct Launched {
 pub(super) type Answer<T> = oneshot::Sender<Result<T, LaunchError>>;
 
 pub(super) enum Request {
-    Launch { socket: OwnedFd, answer: Answer<Launched>, tries: u32 },
+    Launch { answer: Answer<Launched>, tries: u32 },
     Measure(Answer<Measured>),
 }
 
@@ -84,12 +86,8 @@ impl Zygotes {
 #[async_trait::async_trait]
 impl Launcher for Zygotes {
     async fn launch(&self, order: Order) -> Result<Child, LaunchError> {
-        let unavailable = |e: &dyn std::fmt::Display| LaunchError::Unavailable(order.zygote.as_str(), e.to_string());
-        let (ours, theirs) = UnixStream::pair().map_err(|e| unavailable(&e))?;
-        ours.set_nonblocking(true).map_err(|e| unavailable(&e))?;
-        let socket = OwnedFd::from(theirs);
-        let launched = self.ask(order.zygote, |answer| Request::Launch { socket, answer, tries: 0 }).await?;
-        stream::attend(ours, launched, &order).map_err(|e| unavailable(&e))
+        let launched = self.ask(order.zygote, |answer| Request::Launch { answer, tries: 0 }).await?;
+        stream::attend(launched, &order).map_err(|e| LaunchError::Unavailable(order.zygote.as_str(), e.to_string()))
     }
 }
 

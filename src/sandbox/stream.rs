@@ -26,8 +26,8 @@ const MEASURE_EVERY: Duration = Duration::from_millis(250);
 const MEASURE_SHARE: u32 = 20;
 
 /// Starts listening; the order goes out first.
-pub(super) fn attend(socket: std::os::unix::net::UnixStream, launched: Launched, order: &Order) -> io::Result<Child> {
-    let socket = UnixStream::from_std(socket)?;
+pub(super) fn attend(launched: Launched, order: &Order) -> io::Result<Child> {
+    let socket = UnixStream::from_std(launched.socket)?;
     let order_frame = frame(order)?;
     let (reports, received) = mpsc::channel(REPORTS_WAITING);
     let (ended, exit) = oneshot::channel();

@@ -90,7 +90,7 @@ impl<'a> Zygoted<'a> {
         let mut idle = Some(self.warmth.idle);
         loop {
             let fds: Vec<BorrowedFd> = std::iter::once(self.socket.as_fd()).chain(self.children.iter().map(|c| c.pidfd.as_fd())).collect();
-            let wait_ms = if idle.is_some() && self.children.is_empty() { IDLE_AFTER_MS } else { -1 };
+            let wait_ms = if idle.is_some() { IDLE_AFTER_MS } else { -1 };
             let Ok(ready) = wire::readable(&fds, wait_ms) else { return };
             if !ready.contains(&true) {
                 idle.take().into_iter().for_each(|warm| warm());
