@@ -142,11 +142,17 @@ pub const fn erase<C: Converter>() -> Erased {
     Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, run: run::<C> }
 }
 
+/// How much of a wrong value is told back.
+const SHOWN_MAX: usize = 200;
+
 fn parse<C: Converter>(options: &Value) -> Result<C::Options, OutOfRange> {
     let given = if options.is_null() { &Value::Object(Default::default()) } else { options };
     let parsed: C::Options = serde_path_to_error::deserialize(given).map_err(|e| {
         let path = e.path().to_string();
-        let at = given.pointer(&format!("/{}", path.replace('.', "/"))).map(Value::to_string).unwrap_or_default();
+        let at: String = given
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .map(|value| value.to_string().chars().take(SHOWN_MAX).collect())
+            .unwrap_or_default();
         let inner = e.inner().to_string();
         let allowed = match inner.split_once(", expected ") {
             // "expected u8" is no help: the field's own documentation says what it takes.

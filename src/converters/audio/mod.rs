@@ -7,6 +7,8 @@ use crate::format::Family;
 mod peaks;
 mod preview;
 mod sketch;
+mod spectrum;
+mod split;
 mod transcode;
 mod waveform;
 

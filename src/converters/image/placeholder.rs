@@ -66,7 +66,7 @@ impl Converter for Placeholder {
         let still = Still::new(ctx, &look, &opened.facts);
         let (width, height) = still.shown();
         let png = Format::parse("png").ok_or_else(|| Failure::internal("no png"))?;
-        let rendition = still.rendition(png, geometry::plan(width, height, &look, false)?);
+        let rendition = still.rendition(png, geometry::plan(width, height, &look, false)?)?;
         let decoded = opened.decode(input, still.wanted(&rendition), false)?;
         let Picture::Pixels(small) = still.shaped(Cow::Owned(decoded), &rendition)? else {
             return Err(Failure::internal("planes for a format of pixels"));

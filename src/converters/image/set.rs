@@ -19,7 +19,7 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
     for sized in sized(options, still.shown().0) {
         for to in &formats {
             let plan = work.fitted(*to, still.shown(), &sized)?;
-            renditions.push(still.rendition(*to, plan));
+            renditions.push(still.rendition(*to, plan)?);
         }
     }
     if work.has_more() {
