@@ -23,6 +23,18 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    pub const ALL: [Scope; 3] = [Scope::Submit, Scope::Read, Scope::Admin];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Submit => "submit",
+            Scope::Read => "read",
+            Scope::Admin => "admin",
+        }
+    }
+}
+
 /// What one token may use at most; what is not set is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -31,6 +43,8 @@ pub struct Quota {
     pub bytes_per_day: Option<Size>,
     /// Jobs that are queued or running at a time. Requests of the same moment may pass it by their number.
     pub jobs: Option<u64>,
+    /// Jobs that run at a time, wherever they do; the others wait, and let those of others pass.
+    pub slots: Option<u64>,
 }
 
 /// A token, as kept: its text is told once, when it is made.
@@ -59,6 +73,9 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// A token's name and id; `config` for the one in the configuration, `local` where none is asked for.
     pub who: String,
+    /// The address that asked; of a trusted proxy, the one it asked for.
+    #[serde(default)]
+    pub from: Option<String>,
     /// Method and path, as `POST /v1/queues/video/pause`.
     pub what: String,
     /// How it was answered.
@@ -98,7 +115,7 @@ pub fn same(one: &[u8], other: &[u8]) -> bool {
 
 impl AuditEntry {
     pub fn new(who: String, what: String, status: u16, now: Timestamp) -> AuditEntry {
-        AuditEntry { id: format!("{}{}", AuditEntry::first_id(now), random_hex(8)), at: now, who, what, status }
+        AuditEntry { id: format!("{}{}", AuditEntry::first_id(now), random_hex(8)), at: now, who, from: None, what, status }
     }
 
     /// The id that sorts before all of this time.

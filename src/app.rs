@@ -10,7 +10,7 @@ use crate::convert::Zygote;
 use crate::converters;
 use crate::format::Format;
 use crate::intake::{Intake, Telling};
-use crate::notify::{Mail, Notifier, Webhooks};
+use crate::notify::{LetterMeters, Mail, Notifier, Webhooks};
 use crate::outbound::SystemResolver;
 use crate::pipeline::Driver;
 use crate::probe::Prober;
@@ -37,6 +37,8 @@ pub struct App {
     pub tus: Arc<Tus>,
     /// Where the bytes have addresses of their own.
     pub links: Option<Arc<dyn Links>>,
+    /// What is counted of letters.
+    pub letters: Arc<LetterMeters>,
     pub clock: SharedClock,
     worker: Worker,
     stop: CancellationToken,
@@ -120,7 +122,7 @@ impl App {
         };
         let worker = Worker::start(engine.clone(), &pools);
         let stop = CancellationToken::new();
-        let (mut tasks, mut telling) = (Vec::new(), Telling::default());
+        let (mut tasks, mut telling, letters) = (Vec::new(), Telling::default(), Arc::new(LetterMeters::default()));
         let outbound = match purpose {
             Purpose::Service => Some(Arc::new(config.inputs.url.outbound()?)),
             Purpose::Work | Purpose::Errand(_) => None,
@@ -131,15 +133,24 @@ impl App {
             tasks.push(tokio::spawn(scheduler.run(stop.clone())));
             let (webhooks, mail) = (Arc::new(Webhooks::new(&config.webhooks, Arc::new(SystemResolver))?), Mail::new(&config.email)?);
             telling = Telling { webhooks: Some(webhooks.clone()), mail: mail.is_some(), admins: !config.email.to.is_empty() };
-            let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues: queues.clone(), webhooks, mail };
+            let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues: queues.clone(), webhooks, mail, meters: letters.clone() };
             tasks.push(tokio::spawn(notifier.run(stop.clone())));
         }
-        let intake = Arc::new(Intake { store, blobs, staging, queues, input_roots: config.inputs.roots.clone(), outbound, telling });
+        let intake = Arc::new(Intake {
+            store,
+            blobs,
+            staging,
+            queues,
+            input_roots: config.inputs.roots.clone(),
+            input_blobs: config.inputs.blobs.clone(),
+            outbound,
+            telling,
+        });
         let tus = Tus::open(intake.clone(), clock.clone(), &data.join(PIECES)).map_err(|e| format!("{}: {e}", data.join(PIECES).display()))?;
         if purpose == Purpose::Service {
             tasks.push(tokio::spawn(Driver { intake: intake.clone(), clock: clock.clone() }.run(stop.clone())));
         }
-        Ok(App { intake, engine, prober, tus: Arc::new(tus), links, clock, worker, stop, tasks, _lock: lock })
+        Ok(App { intake, engine, prober, tus: Arc::new(tus), links, letters, clock, worker, stop, tasks, _lock: lock })
     }
 
     /// Stops submitting and leasing; what runs goes back to its queue.

@@ -1,6 +1,6 @@
 //! The engine's own jobs: they remove what is past its time, and never what belongs to a job that has not ended.
 
-use crate::blobs::{Blobs, Staging};
+use crate::blobs::{Blobs, Staging, is_ours};
 use crate::failure::{Code, Failure};
 use crate::queue::Queues;
 use crate::store::{PurgePolicy, Store};
@@ -47,7 +47,8 @@ async fn purge_staging(store: &Arc<dyn Store>, blobs: &Arc<dyn Blobs>, staging: 
             folders += 1;
         }
     }
-    let stale = blobs.list_stale(before).await.map_err(Failure::internal)?;
+    let mut stale = blobs.list_stale(before).await.map_err(Failure::internal)?;
+    stale.retain(|key| is_ours(key));
     let orphans = store.orphans(stale).await.map_err(Failure::internal)?;
     for key in &orphans {
         blobs.delete(key).await.map_err(Failure::internal)?;

@@ -21,6 +21,7 @@ mod serve;
 mod submit;
 mod table;
 mod token;
+mod top;
 #[cfg(feature = "otlp")]
 mod traces;
 mod watch;
@@ -31,7 +32,7 @@ mod workers;
 use crate::sandbox::ForkServer;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// 0 done, 1 the conversion failed, 2 wrong usage or options, 3 cancelled, 4 timed out, 5 no server or no store.
@@ -71,7 +72,9 @@ enum Command {
     Submit(submit::Args),
     /// A server's jobs: list, show, watch, log, cancel, retry, outputs.
     Jobs(jobs::Args),
-    /// A server's pipelines: run, list, show, watch, cancel.
+    /// A server's queues and what runs, on one screen that follows.
+    Top(top::Args),
+    /// A server's pipelines: run, list, show, watch, retry, cancel.
     Pipelines(pipelines::Args),
     /// A server's queues: list, show, set, pause, resume, purge.
     Queues(queues::Args),
@@ -100,6 +103,8 @@ enum Command {
     },
     /// Print a completion script.
     Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a folder.
+    Man { folder: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +113,8 @@ enum ConfigCommand {
     Check {
         #[arg(long)]
         config: Option<PathBuf>,
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -121,6 +128,7 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Formats(args) => info::formats(&args),
         Command::Submit(args) => submit::run(args),
         Command::Jobs(args) => jobs::run(args),
+        Command::Top(args) => top::run(args),
         Command::Pipelines(args) => pipelines::run(args),
         Command::Queues(args) => queues::run(args),
         Command::Workers(args) => workers::run(args),
@@ -131,15 +139,34 @@ pub fn main(fork_server: ForkServer) -> ExitCode {
         Command::Doctor(args) => doctor::run(&args, fork_server),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Bench(args) => bench::run(&args, fork_server),
-        Command::Config { command: ConfigCommand::Check { config } } => info::check_config(config.as_deref()),
+        Command::Config { command: ConfigCommand::Check { config, json } } => info::check_config(config.as_deref(), json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "millrace", &mut script);
             print(&String::from_utf8_lossy(&script));
             Exit::Done
         }
+        Command::Man { folder } => manual(&folder),
     }
     .into()
+}
+
+/// A page for the program and for each of its commands.
+fn manual(folder: &Path) -> Exit {
+    match std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Cli::command(), folder)) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(format!("{}: {error}", folder.display()));
+            Exit::Usage
+        }
+    }
+}
+
+/// Tells a script what is not there any more; people are told by the exit code.
+fn gone(client: &client::Client, name: &str) {
+    if client.json {
+        print(&format!("{}\n", serde_json::json!({"deleted": name})));
+    }
 }
 
 /// Writes to standard output; a closed pipe is nobody's fault.
@@ -158,4 +185,34 @@ fn environment() -> std::collections::BTreeMap<String, String> {
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stays and tells its log, and what prints text for other programs.
+    const WITHOUT_JSON: [&str; 4] = ["millrace serve", "millrace work", "millrace completions", "millrace man"];
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, bool)>) {
+        let path = format!("{path} {}", command.get_name());
+        let below: Vec<_> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+        if below.is_empty() {
+            let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+            found.push((path.trim().to_owned(), has_json));
+        }
+        below.into_iter().for_each(|sub| leaves(sub, &path, found));
+    }
+
+    #[test]
+    fn every_command_speaks_json() {
+        let mut command = Cli::command();
+        // Hands the flags of families on to their commands.
+        command.build();
+        let mut found = Vec::new();
+        leaves(&command, "", &mut found);
+        let without: Vec<&str> = found.iter().filter(|(_, has_json)| !has_json).map(|(path, _)| path.as_str()).collect();
+        assert_eq!(without, WITHOUT_JSON);
+        assert!(found.len() > 40, "{found:?}");
+    }
 }

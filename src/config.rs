@@ -1,9 +1,12 @@
 //! The configuration: defaults, then the file, then `MILLRACE_SECTION_KEY` variables, then flags. Unknown keys are refused.
 
 mod places;
+mod variables;
 
 pub use places::{BlobsPlace, StorePlace};
+pub use variables::VARIABLES;
 
+use crate::blobs;
 use crate::celery;
 use crate::http::AuthSettings;
 use crate::limits::{Size, Span};
@@ -55,6 +58,8 @@ pub struct Config {
 pub struct Inputs {
     /// Folders that `{"path": ...}` may read; empty: none.
     pub roots: Vec<PathBuf>,
+    /// What the keys of `{"blob": ...}` must begin with, as `incoming/`; empty: none. In the same bucket and below its prefix.
+    pub blobs: Vec<String>,
     pub url: Urls,
 }
 
@@ -129,6 +134,19 @@ impl Default for Config {
     }
 }
 
+impl Inputs {
+    /// A folder of the site's own, where it can be.
+    fn check_blobs(&self, place: &BlobsPlace) -> Result<(), String> {
+        if !self.blobs.is_empty() && !matches!(place, BlobsPlace::S3 { .. }) {
+            return Err(format!("inputs.blobs needs blobs in S3, they are in `{place}`; files of this machine are let in by inputs.roots"));
+        }
+        match self.blobs.iter().find(|prefix| blobs::is_ours(prefix) || !blobs::is_folder(prefix)) {
+            Some(prefix) => Err(format!("inputs.blobs: `{prefix}` is no folder of the site's own, as `incoming/`")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Urls {
     fn default() -> Self {
         Urls { allow_private: false, max_bytes: Size::gib(4), timeout: Span::from_secs(600) }
@@ -156,53 +174,6 @@ impl Default for Sandbox {
     }
 }
 
-/// Keys that a variable may set: its name without `MILLRACE_`, and where it belongs.
-pub const VARIABLES: [(&str, &[&str]); 43] = [
-    ("DATA_DIR", &["data_dir"]),
-    ("LISTEN", &["listen"]),
-    ("STORE", &["store"]),
-    ("BLOBS", &["blobs"]),
-    ("QUEUES_DIR", &["queues_dir"]),
-    ("POOLS", &["pools"]),
-    ("LEASE", &["lease"]),
-    ("TIME_ZONE", &["time_zone"]),
-    ("INPUTS_ROOTS", &["inputs", "roots"]),
-    ("INPUTS_URL_ALLOW_PRIVATE", &["inputs", "url", "allow_private"]),
-    ("INPUTS_URL_MAX_BYTES", &["inputs", "url", "max_bytes"]),
-    ("INPUTS_URL_TIMEOUT", &["inputs", "url", "timeout"]),
-    ("OUTPUTS_REDIRECT", &["outputs", "redirect"]),
-    ("OUTPUTS_ROOTS", &["outputs", "roots"]),
-    ("BLOBS_CACHE_MAX", &["blobs_cache", "max"]),
-    ("SANDBOX_FLOOR", &["sandbox", "floor"]),
-    ("SANDBOX_MAX_JOBS_PER_ZYGOTE", &["sandbox", "max_jobs_per_zygote"]),
-    ("SANDBOX_ZYGOTE_GROWTH_MAX", &["sandbox", "zygote_growth_max"]),
-    ("WORK_LISTEN", &["work", "listen"]),
-    ("AUTH_TOKEN", &["auth", "token"]),
-    ("AUTH_RATE_LIMIT", &["auth", "rate_limit"]),
-    ("AUTH_CORS_ORIGINS", &["auth", "cors_origins"]),
-    ("WEBHOOKS_SECRET", &["webhooks", "secret"]),
-    ("WEBHOOKS_ALLOW_PRIVATE", &["webhooks", "allow_private"]),
-    ("WEBHOOKS_TIMEOUT", &["webhooks", "timeout"]),
-    ("WEBHOOKS_PER_HOST", &["webhooks", "per_host"]),
-    ("EMAIL_SMTP", &["email", "smtp"]),
-    ("EMAIL_FROM", &["email", "from"]),
-    ("EMAIL_TO", &["email", "to"]),
-    ("EMAIL_LOCALE", &["email", "locale"]),
-    ("EMAIL_DIGEST", &["email", "digest"]),
-    ("CELERY_BROKER_URL", &["celery", "broker_url"]),
-    ("CELERY_RESULT_BACKEND", &["celery", "result_backend"]),
-    ("CELERY_QUEUES", &["celery", "queues"]),
-    ("CELERY_NODE", &["celery", "node"]),
-    ("CELERY_PRIORITY_STEPS", &["celery", "priority_steps"]),
-    ("CELERY_DIRECTION", &["celery", "direction"]),
-    ("CELERY_GLOBAL_KEYPREFIX", &["celery", "global_keyprefix"]),
-    ("CELERY_RESULT_KEYPREFIX", &["celery", "result_keyprefix"]),
-    ("CELERY_VISIBILITY_TIMEOUT", &["celery", "visibility_timeout"]),
-    ("CELERY_RESULT_EXPIRES", &["celery", "result_expires"]),
-    ("CELERY_PREFETCH", &["celery", "prefetch"]),
-    ("CELERY_DEFAULT_QUEUE", &["celery", "default_queue"]),
-];
-
 impl Sandbox {
     pub fn wear(&self) -> Wear {
         Wear { jobs_max: self.max_jobs_per_zygote, growth_max: self.zygote_growth_max }
@@ -222,7 +193,7 @@ impl Config {
         let mut table: toml::Table = text.parse().map_err(|e| format!("{name}: {e}"))?;
         for (variable, path) in VARIABLES {
             if let Some(value) = environment.get(&format!("MILLRACE_{variable}")) {
-                set(&mut table, path, value);
+                variables::set(&mut table, path, value);
             }
         }
         table.try_into().map_err(|e: toml::de::Error| format!("{name} with MILLRACE_ variables: {}", e.message())).and_then(Config::checked)
@@ -244,6 +215,7 @@ impl Config {
                 return Err(format!("{section}.roots: {} is not an absolute path", root.display()));
             }
         }
+        self.inputs.check_blobs(&self.blobs)?;
         self.webhooks.check()?;
         self.email.check()?;
         self.celery.check()?;
@@ -304,32 +276,6 @@ impl Config {
     }
 }
 
-/// Numbers stay numbers, lists are separated by commas, all else is text.
-fn set(table: &mut toml::Table, path: &[&str], value: &str) {
-    let Some((key, sections)) = path.split_last() else { return };
-    let mut table = table;
-    for section in sections {
-        let inner = table.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let Some(inner) = inner.as_table_mut() else { return };
-        table = inner;
-    }
-    let value = match *key {
-        "floor" | "max_jobs_per_zygote" | "per_host" | "prefetch" => {
-            value.parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(value.into()))
-        }
-        "redirect" | "allow_private" => value.parse().map(toml::Value::Boolean).unwrap_or_else(|_| toml::Value::String(value.into())),
-        "roots" | "pools" | "to" | "cors_origins" | "queues" => {
-            toml::Value::Array(value.split(',').map(|v| toml::Value::String(v.trim().into())).collect())
-        }
-        "priority_steps" => {
-            let number = |v: &str| v.trim().parse().map(toml::Value::Integer).unwrap_or_else(|_| toml::Value::String(v.into()));
-            toml::Value::Array(value.split(',').map(number).collect())
-        }
-        _ => toml::Value::String(value.into()),
-    };
-    table.insert((*key).into(), value);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +309,11 @@ mod tests {
             ("inputs = { url = { timeout = \"soon\" } }", "soon"),
             ("blobs_cache = { max = \"much\" }", "much"),
             ("outputs = { roots = [\"here\"] }", "here"),
+            ("inputs = { blobs = [\"incoming/\"] }", "S3"),
+            ("blobs = \"s3://media/millrace\"\ninputs = { blobs = [\"jobs/\"] }", "jobs/"),
+            ("blobs = \"s3://media/millrace\"\ninputs = { blobs = [\"in/../jobs/\"] }", "in/../jobs/"),
+            ("auth = { trusted_proxies = [\"proxy\"] }", "proxy"),
+            ("auth = { hosts = [\"https://a.example\"] }", "https://a.example"),
             ("celery = { priority_steps = [3] }", "priority_steps"),
             ("[celery.tasks.x]\nargs = [\"a\"]", "input_path"),
         ] {

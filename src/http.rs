@@ -40,6 +40,7 @@ pub use vitals::{Vitals, vitals};
 use crate::blobs::Links;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
+use crate::notify::LetterMeters;
 use crate::probe::Prober;
 use crate::tus::Tus;
 use crate::worker::Meters;
@@ -69,6 +70,7 @@ pub struct Service {
     pub sandbox_level: u8,
     pub requests: Requests,
     pub meters: Arc<Meters>,
+    pub letters: Arc<LetterMeters>,
     /// Cancelled when the service begins to stop: what waits or streams ends.
     pub drain: CancellationToken,
 }
@@ -98,6 +100,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/pipelines", post(pipelines::submit).get(pipelines::list))
         .route("/v1/pipelines/{id}", get(pipelines::read))
         .route("/v1/pipelines/{id}/cancel", post(pipelines::cancel))
+        .route("/v1/pipelines/{id}/retry", post(pipelines::retry))
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}", get(queues::read).patch(queues::tune))
         .route("/v1/queues/{name}/pause", post(queues::pause))
@@ -112,6 +115,7 @@ pub fn router(service: Shared) -> Router {
         .route("/v1/webhooks/deliveries", get(webhooks::list))
         .route("/v1/webhooks/deliveries/{id}", get(webhooks::read))
         .route("/v1/webhooks/deliveries/{id}/replay", post(webhooks::replay))
+        .route("/v1/self", get(tokens::own))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/v1/audit", get(audit::list))

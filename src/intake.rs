@@ -15,7 +15,7 @@ mod url;
 pub use found::Found;
 pub use input_ref::InputRef;
 pub use outputs::{safe_name, unused as unused_name};
-pub use owner::is_open;
+pub use owner::{idempotency, is_open};
 pub use plan::{Plan, PlannedOutput};
 pub use request::{OutputRequest, Owner, Request};
 pub use telling::Telling;
@@ -50,6 +50,8 @@ pub struct Intake {
     pub queues: Arc<Queues>,
     /// Folders that `{"path": ...}` may read; empty: none.
     pub input_roots: Vec<PathBuf>,
+    /// What the keys of `{"blob": ...}` must begin with; empty: none.
+    pub input_blobs: Vec<String>,
     /// Fetches `{"url": ...}`; none: nothing does.
     pub outbound: Option<Arc<Outbound>>,
     pub telling: Telling,
@@ -104,9 +106,7 @@ impl Intake {
 
     /// Accepts a request as a job, or says what is wrong with it.
     pub async fn submit(&self, request: Request, idempotency_key: Option<String>, now: Timestamp) -> Result<Inserted, Refusal> {
-        // One token's keys are nothing to another's.
-        let of = request.owner.as_ref().map_or(String::new(), |owner| format!("{}:", owner.token));
-        let idempotency = idempotency_key.map(|key| (format!("{of}{key}"), request.digest()));
+        let idempotency = idempotency_key.map(|key| idempotency(request.owner.as_ref(), &key, &request));
         let span = tracing::info_span!("submit", otel.kind = "producer", messaging.system = "millrace", messaging.operation.type = "send",
             messaging.destination.name = Empty, messaging.message.id = Empty);
         trace::follow(&span, request.context.get(trace::TRACEPARENT).and_then(Value::as_str));
@@ -194,6 +194,16 @@ impl Intake {
     /// Finds the bytes a client asks to have probed, without making a job of them.
     pub async fn look_at(&self, input: &InputRef, owner: Option<&Owner>, now: Timestamp) -> Result<(Input, Source), Refusal> {
         self.find(input, owner, None, now).await.map(|found| (found.input, found.source))
+    }
+
+    /// Removes an ended job with its outputs.
+    pub async fn remove(&self, id: JobId) -> Result<(), StoreError> {
+        for key in self.store.remove(id).await? {
+            if let Err(error) = self.blobs.delete(&key).await {
+                tracing::warn!(%error, key, "an output stays for the cleanup queue");
+            }
+        }
+        Ok(())
     }
 
     fn queue(&self, name: &str) -> Result<&Queue, Refusal> {

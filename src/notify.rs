@@ -4,12 +4,14 @@
 
 pub mod email;
 mod hook;
+mod meters;
 mod schedule;
 mod secret;
 mod webhook;
 mod words;
 
 pub use email::{Mail, MailSettings};
+pub use meters::LetterMeters;
 pub use secret::Secrets;
 pub use webhook::{WebhookSettings, Webhooks};
 
@@ -59,6 +61,10 @@ impl Tried {
     pub fn failed(why: impl std::fmt::Display) -> Tried {
         Tried { end: End::Failed, status: None, answer: Some(why.to_string()) }
     }
+
+    fn is_put_off(&self) -> bool {
+        matches!(self.end, End::Postponed(_))
+    }
 }
 
 pub struct Notifier {
@@ -68,6 +74,7 @@ pub struct Notifier {
     pub webhooks: Arc<Webhooks>,
     /// None: no mail is configured; letters that wait for one die.
     pub mail: Option<Mail>,
+    pub meters: Arc<LetterMeters>,
 }
 
 impl Notifier {
@@ -125,6 +132,7 @@ impl Notifier {
             if settled.delivery.state == DeliveryState::Dead {
                 tracing::warn!(delivery = settled.delivery.id, answer = tried.answer, "a letter is given up; it can be replayed");
             }
+            self.meters.settled(&settled.delivery, &tried);
             match self.store.settle(settled, self.clock.now()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => tracing::debug!("a letter was taken by somebody else meanwhile"),

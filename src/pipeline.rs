@@ -10,22 +10,24 @@ mod advance;
 mod driver;
 mod next;
 mod request;
+mod retry;
 mod view;
 mod work;
 
 pub use advance::advance;
 pub use driver::Driver;
 pub use request::{OnFailure, PipelineRequest, StepRequest, Where};
+pub use retry::retry;
 pub use view::{PipelineError, PipelineStats, PipelineView, StepState, StepView};
 
-use crate::failure::{Failure, Refusal};
-use crate::intake::{InputRef, Intake, store as refusal};
+use crate::failure::{Failure, Refusal, RefusalKind};
+use crate::intake::{InputRef, Intake, Owner, idempotency, store as refusal};
 use crate::job::{CancelMode, ItemError, PipelineId, State};
-use crate::store::{PipelineRow, StepCounts, StoreError};
+use crate::store::{PipelineFilter, PipelineRow, StepCounts, StoreError};
 use crate::trace;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tracing::Span;
 
 /// How long an upload waits for the step that reads it.
@@ -43,6 +45,9 @@ pub struct Pipeline {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Document {
     request: PipelineRequest,
+    /// The token that sent it; its jobs are that one's.
+    #[serde(default)]
+    owner: Option<Owner>,
     /// How far each step has become jobs.
     steps: BTreeMap<String, Taken>,
     /// Somebody has asked for its end.
@@ -51,19 +56,50 @@ pub struct Document {
     partial: bool,
     /// Its jobs as it ended: their records may go one after the other.
     counts: Option<StepCounts>,
+    /// What is still to be done before it goes on, as it was ordered by a retry.
+    #[serde(default)]
+    redo: Option<Redo>,
+}
+
+/// A pipeline is to run again where it has failed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Redo {
+    /// Steps whose failed and cancelled jobs are queued again.
+    again: BTreeSet<String>,
+    /// Steps that have read what is made anew: their jobs go, and they begin from nothing.
+    anew: BTreeSet<String>,
+    /// Jobs made since then are not meant.
+    at: Timestamp,
 }
 
 /// How far a step has become jobs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Taken {
     /// Jobs inserted or refused, in the order of the items.
     items: usize,
     /// There are no further ones.
     all: bool,
-    /// Items that could not become jobs.
-    refused: u64,
+    /// Items that could not become jobs, by their place.
+    lost: BTreeSet<usize>,
     /// The first of them.
     errors: Vec<ItemError>,
+    /// Items that could not become jobs and are to be tried once more.
+    again: BTreeSet<usize>,
+}
+
+/// A pipeline on its way in.
+pub struct Submission {
+    pub request: PipelineRequest,
+    /// The token that sends it.
+    pub owner: Option<Owner>,
+    pub idempotency_key: Option<String>,
+}
+
+/// A pipeline that is there; whether it is new, or the one that a key stands for.
+pub struct Accepted {
+    pub pipeline: PipelineView,
+    pub is_new: bool,
 }
 
 impl Pipeline {
@@ -88,8 +124,14 @@ impl Pipeline {
 }
 
 impl Taken {
-    fn refuse(&mut self, item: &str, error: Failure) {
-        self.refused += 1;
+    /// The item at this place was looked at.
+    fn take(&mut self, place: usize) {
+        self.again.remove(&place);
+        self.items = self.items.max(place + 1);
+    }
+
+    fn refuse(&mut self, place: usize, item: &str, error: Failure) {
+        self.lost.insert(place);
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(ItemError { item: item.to_owned(), error });
         }
@@ -97,42 +139,54 @@ impl Taken {
 }
 
 /// Accepts a pipeline and begins the steps that wait for nothing, or says what is wrong with it.
-pub async fn submit(intake: &Intake, request: PipelineRequest, now: Timestamp) -> Result<PipelineView, Refusal> {
+pub async fn submit(intake: &Intake, submission: Submission, now: Timestamp) -> Result<Accepted, Refusal> {
+    let Submission { mut request, owner, idempotency_key } = submission;
     request.check(now)?;
-    let mut request = request;
+    request.webhook.as_ref().map_or(Ok(()), |webhook| intake.telling.check_webhook(webhook))?;
+    let idempotency = idempotency_key.map(|key| idempotency(owner.as_ref(), &key, &request));
     for (name, step) in &mut request.steps {
         if let Some(InputRef::Url(url)) = &step.input {
             let within = |refusal: Refusal| refusal.field(format!("steps.{name}.input.url"));
-            step.input = Some(InputRef::Upload(intake.fetch(url, None, now).await.map_err(within)?.id));
+            step.input = Some(InputRef::Upload(intake.fetch(url, owner.as_ref(), now).await.map_err(within)?.id));
         }
     }
     for (name, step) in &request.steps {
-        check_step(intake, &request, name, step, now).await?;
+        check_step(intake, &request, owner.as_ref(), name, step, now).await?;
     }
     if let Some(name) = trace::name(&Span::current()) {
         request.context.insert(trace::TRACEPARENT.into(), name.into());
     }
     let steps = request.steps.keys().map(|name| (name.clone(), Taken::default())).collect();
-    let document = Document { request, steps, cancel: None, partial: false, counts: None };
-    let id = PipelineId::new();
-    let blank = PipelineRow { id, version: 0, state: State::Running, created_at: now, finished_at: None, document: String::new() };
+    let (new, token) = (PipelineId::new(), owner.as_ref().map(|owner| owner.token.clone()));
+    let document = Document { request, owner, steps, cancel: None, partial: false, counts: None, redo: None };
+    let blank = PipelineRow { id: new, version: 0, state: State::Running, created_at: now, finished_at: None, owner: token, document: String::new() };
     let row = Pipeline { row: blank, document }.next_row().map_err(refusal)?;
-    intake.store.put_pipeline(row, Vec::new(), now).await.map_err(refusal)?;
+    let id = intake.store.begin_pipeline(row, idempotency, now).await.map_err(refusal)?;
     advance(intake, id, now).await.map_err(refusal)?;
-    view::read(intake, id).await.map_err(refusal)
+    Ok(Accepted { pipeline: view::read(intake, id).await.map_err(refusal)?, is_new: id == new })
 }
 
 /// What can be told of a step before its time: its names, and all of it when it reads an input of its own.
-async fn check_step(intake: &Intake, request: &PipelineRequest, name: &str, step: &StepRequest, now: Timestamp) -> Result<(), Refusal> {
+async fn check_step(
+    intake: &Intake,
+    request: &PipelineRequest,
+    owner: Option<&Owner>,
+    name: &str,
+    step: &StepRequest,
+    now: Timestamp,
+) -> Result<(), Refusal> {
     let within = |refusal: Refusal| {
         let field = refusal.field.clone().unwrap_or_default();
+        if refusal.kind == RefusalKind::TooMany {
+            return refusal;
+        }
         refusal.field(format!("steps.{name}.{field}").trim_end_matches('.'))
     };
     let own = match &step.input {
         Some(input) if !matches!(input, InputRef::Step { .. }) => input,
-        _ => return intake.check_names(&step.job(request)).map_err(within),
+        _ => return intake.check_names(&step.job(request, owner)).map_err(within),
     };
-    intake.plan(step.job(request), now).await.map_err(within)?;
+    intake.plan(step.job(request, owner), now).await.map_err(within)?;
     if let InputRef::Upload(id) = own {
         let mut upload = intake.store.upload(id).await.map_err(refusal)?;
         let kept = now.saturating_add(UPLOADS_KEPT).unwrap_or(Timestamp::MAX);
@@ -154,7 +208,7 @@ pub async fn cancel(intake: &Intake, id: PipelineId, mode: CancelMode, now: Time
         }
         pipeline.document.cancel = Some(mode);
         let row = pipeline.next_row().map_err(refusal)?;
-        if intake.store.put_pipeline(row, Vec::new(), now).await.map_err(refusal)? {
+        if intake.store.put_pipeline(row, Vec::new(), None, now).await.map_err(refusal)? {
             break;
         }
     }
@@ -167,9 +221,9 @@ pub async fn show(intake: &Intake, id: PipelineId) -> Result<PipelineView, Refus
     view::read(intake, id).await.map_err(refusal)
 }
 
-/// The newest pipelines, of one state or of all, below `before`.
-pub async fn list(intake: &Intake, state: Option<State>, before: Option<PipelineId>, limit: usize) -> Result<Vec<PipelineView>, Refusal> {
-    let rows = intake.store.pipelines(state, before, limit).await.map_err(refusal)?;
+/// Pipelines, newest first.
+pub async fn list(intake: &Intake, filter: PipelineFilter) -> Result<Vec<PipelineView>, Refusal> {
+    let rows = intake.store.pipelines(filter).await.map_err(refusal)?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
         views.push(view::brief(intake, Pipeline::read(row).map_err(refusal)?).await.map_err(refusal)?);

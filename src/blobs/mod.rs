@@ -1,5 +1,5 @@
 //! The port to stored bytes. Keys are made by the engine from ids (`uploads/<id>`, `jobs/<id>/<attempt>/<n>`), never from
-//! a client's text. A published blob is complete and durable; it is written once and never changed.
+//! a client's text; what a site puts beside them, in folders that its configuration names, is only read. A published blob is complete and durable; it is written once and never changed.
 
 use jiff::Timestamp;
 use std::any::Any;
@@ -77,7 +77,7 @@ pub trait Blobs: Send + Sync {
     async fn fetch(&self, key: &str) -> Result<Fetched, BlobError>;
     /// Deletes a blob; one that is not there is fine.
     async fn delete(&self, key: &str) -> Result<(), BlobError>;
-    /// Keys of blobs written before `before`.
+    /// Keys of blobs written before `before`, whoever wrote them.
     async fn list_stale(&self, before: Timestamp) -> Result<Vec<String>, BlobError>;
 }
 
@@ -95,7 +95,17 @@ pub struct LinkHeaders {
     pub content_disposition: String,
 }
 
-/// Keys are ours; one that could leave the place where blobs are kept is a fault of ours and finds nothing.
+/// Made by the engine: what nobody needs any more is deleted.
+pub fn is_ours(key: &str) -> bool {
+    key.starts_with("uploads/") || key.starts_with("jobs/")
+}
+
+/// `incoming/` or `a/b/`.
+pub fn is_folder(prefix: &str) -> bool {
+    prefix.strip_suffix('/').is_some_and(|key| check_key(key).is_ok())
+}
+
+/// A key that could leave the place where blobs are kept finds nothing.
 fn check_key(key: &str) -> Result<(), BlobError> {
     let plain = |part: &str| !part.trim_matches('.').is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if key.split('/').all(plain) { Ok(()) } else { Err(BlobError::NotFound(key.to_owned())) }

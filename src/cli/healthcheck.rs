@@ -2,7 +2,7 @@
 //! other HTTP client.
 
 use super::client::{self, Server, Trouble};
-use super::{Exit, complain, environment};
+use super::{Exit, complain, environment, print};
 use crate::config::Config;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub struct Args {
     /// Where the service listens, if not where the configuration says.
     #[arg(long)]
     listen: Option<SocketAddr>,
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(args: &Args) -> Exit {
@@ -30,6 +32,11 @@ pub fn run(args: &Args) -> Exit {
     client::with(&Server::at(format!("http://{}", reachable(listen))), async |client| {
         let late = Trouble::new(Exit::Unavailable, format!("{listen} does not answer"));
         let answer = tokio::time::timeout(ANSWER_WITHIN, client.open(&["readyz"], &[])).await.unwrap_or(Err(late));
+        if args.json {
+            let why = answer.as_ref().err().map(|trouble| trouble.text.as_str());
+            print(&format!("{}\n", serde_json::json!({"ready": why.is_none(), "why": why})));
+            return Ok(if why.is_none() { Exit::Done } else { Exit::Unavailable });
+        }
         answer.map(|_| Exit::Done).map_err(|trouble| Trouble { exit: Exit::Unavailable, ..trouble })
     })
 }

@@ -73,15 +73,24 @@ pub fn formats(args: &FormatsArgs) -> Exit {
 }
 
 /// Reads the configuration and the queues as `serve` would.
-pub fn check_config(file: Option<&Path>) -> Exit {
+pub fn check_config(file: Option<&Path>, as_json: bool) -> Exit {
     let checked =
         Config::load(file, &environment()).and_then(|c| c.check_exposure(c.listen).and(c.check_redirect()).and_then(|()| c.queues()).map(|q| (c, q)));
     match checked {
         Ok((config, queues)) => {
             let Config { data_dir, listen, store, blobs, .. } = config;
             let (folder, count) = (data_dir.display(), queues.iter().count());
+            if as_json {
+                let (store, blobs) = (store.to_string(), blobs.to_string());
+                print(&format!("{}\n", json!({"ok": true, "data_dir": data_dir, "store": store, "blobs": blobs, "listen": listen, "queues": count})));
+                return Exit::Done;
+            }
             print(&format!("ok: data in {folder}, jobs in {store}, bytes in {blobs}, listening on {listen}, {count} queues\n"));
             Exit::Done
+        }
+        Err(error) if as_json => {
+            print(&format!("{}\n", json!({"ok": false, "error": error})));
+            Exit::Usage
         }
         Err(error) => {
             complain(error);

@@ -63,7 +63,7 @@ enum Command {
     },
     /// Run a failed or cancelled job again.
     Retry { id: String },
-    /// Download what a job made.
+    /// Download what a job made; with --json their paths.
     Outputs {
         id: String,
         #[arg(long, default_value = ".")]
@@ -95,7 +95,10 @@ pub fn run(args: Args) -> Exit {
             if job.outputs.iter().all(|o| o.url.is_none()) {
                 return Err(Trouble::new(Exit::Failed, format!("the job is {} and has no outputs to download", job.state.as_str())));
             }
-            fetch(client, &job, &Target::Folder(out_dir.clone())).await?;
+            let written = fetch(client, &job, &Target::Folder(out_dir.clone())).await?;
+            if client.json {
+                print(&format!("{}\n", json!(written)));
+            }
             Ok(Exit::Done)
         }
     })
@@ -127,7 +130,7 @@ async fn list(client: &Client, filters: [(&str, &Option<String>); 4], limit: u16
     Ok(Exit::Done)
 }
 
-fn conversion(job: &Job) -> String {
+pub fn conversion(job: &Job) -> String {
     match (job.from, job.to) {
         (Some(from), Some(to)) => format!("{from} > {to}"),
         _ => job.converter.clone(),
@@ -265,8 +268,9 @@ pub async fn ended(client: &Client, id: &str, mut seen: impl FnMut(&Job)) -> Res
     }
 }
 
-/// Downloads every output that is ready.
-pub async fn fetch(client: &Client, job: &Job, target: &Target) -> Result<(), Trouble> {
+/// Downloads every output that is ready; says where they are.
+pub async fn fetch(client: &Client, job: &Job, target: &Target) -> Result<Vec<PathBuf>, Trouble> {
+    let mut places = Vec::new();
     let ready: Vec<_> = job.outputs.iter().filter(|o| o.url.is_some()).collect();
     target.check(ready.len()).map_err(Trouble::usage)?;
     let id = job.id.to_string();
@@ -276,11 +280,12 @@ pub async fn fetch(client: &Client, job: &Job, target: &Target) -> Result<(), Tr
         let response = client.open(&path, &[]).await?;
         let mut bytes = tokio_util::io::StreamReader::new(response.bytes_stream().map_err(std::io::Error::other));
         let written = target.write(&output.name, &mut bytes).await.map_err(|e| Trouble::new(Exit::Failed, e))?;
-        if let (Some(path), false) = (written, client.json) {
+        if let (Some(path), false) = (&written, client.json) {
             print(&format!("{}\n", plain(&path.to_string_lossy())));
         }
+        places.extend(written);
     }
-    Ok(())
+    Ok(places)
 }
 
 /// How a watched job's end ends the command.

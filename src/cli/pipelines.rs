@@ -40,6 +40,8 @@ enum Command {
     Show { id: String },
     /// Follow it to its end.
     Watch { id: String },
+    /// Run again what has failed or was cancelled, and what has read of it.
+    Retry { id: String },
     /// Stop it; jobs that run are asked to, or killed.
     Cancel {
         id: String,
@@ -62,6 +64,7 @@ pub fn run(args: Args) -> Exit {
         Command::List { state, limit } => list(client, state.as_deref(), *limit).await,
         Command::Show { id } => show(client, &client.get(&["v1", "pipelines", id], &[]).await?),
         Command::Watch { id } => watch(client, id).await,
+        Command::Retry { id } => show(client, &client.post(&["v1", "pipelines", id, "retry"], None).await?),
         Command::Cancel { id, kill } => {
             let mode = json!({"mode": if *kill { "kill" } else { "soft" }});
             show(client, &client.post(&["v1", "pipelines", id, "cancel"], Some(&mode)).await?)

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
-use super::{Exit, print};
+use super::{Exit, gone, print};
 use crate::limits::Span;
 use crate::store::Schedule;
 use jiff::Timestamp;
@@ -67,6 +67,7 @@ pub fn run(args: Args) -> Exit {
         }
         Command::Delete { name } => {
             client.call(Method::DELETE, &["v1", "schedules", name], &[], None).await?;
+            gone(client, name);
             Ok(Exit::Done)
         }
         Command::Run { name } => {

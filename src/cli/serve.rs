@@ -41,11 +41,12 @@ async fn serve(config: Config, fork_server: ForkServer) -> Result<(), String> {
         clock: app.clock.clone(),
         links: app.links.clone().filter(|_| config.outputs.redirect),
         token: config.auth.token.clone(),
-        door: http::Door::new(&config.auth),
+        door: http::Door::new(&config.auth)?,
         time_zone: config.time_zone.clone(),
         sandbox_level: app.engine.sandbox_level,
         requests: http::Requests::default(),
         meters: app.engine.meters.clone(),
+        letters: app.letters.clone(),
         drain: drain.clone(),
     });
     let site = celery::Site {

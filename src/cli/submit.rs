@@ -84,7 +84,7 @@ async fn submit(args: &Args, client: &Client) -> Result<Exit, Trouble> {
         return Err(Trouble::new(exit, text));
     }
     match &args.out {
-        Some(out) => jobs::fetch(client, &job, &Target::parse(out)).await?,
+        Some(out) => drop(jobs::fetch(client, &job, &Target::parse(out)).await?),
         None if !client.json => print(&format!("{}\n", job.id)),
         None => {}
     }

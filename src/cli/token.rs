@@ -2,8 +2,8 @@
 
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
-use super::{Exit, print};
-use crate::access::{Scope, Token};
+use super::{Exit, gone, print};
+use crate::access::Token;
 use crate::limits::Size;
 use jiff::Timestamp;
 use reqwest::Method;
@@ -31,6 +31,9 @@ enum Command {
         /// How many of its jobs may be queued or running.
         #[arg(long)]
         jobs: Option<u64>,
+        /// How many of its jobs may run at a time.
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+        slots: Option<u64>,
     },
     List,
     /// Make a token worthless.
@@ -41,8 +44,8 @@ enum Command {
 
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
-        Command::Create { name, scopes, bytes_per_day, jobs } => {
-            let body = json!({"name": name, "scopes": scopes, "quota": {"bytes_per_day": bytes_per_day, "jobs": jobs}});
+        Command::Create { name, scopes, bytes_per_day, jobs, slots } => {
+            let body = json!({"name": name, "scopes": scopes, "quota": {"bytes_per_day": bytes_per_day, "jobs": jobs, "slots": slots}});
             let answer = client.post(&["v1", "tokens"], Some(&body)).await?;
             print(&if client.json { format!("{answer}\n") } else { format!("{}\n", answer["secret"].as_str().unwrap_or_default()) });
             Ok(Exit::Done)
@@ -53,6 +56,7 @@ pub fn run(args: Args) -> Exit {
         }
         Command::Revoke { id } => {
             client.call(Method::DELETE, &["v1", "tokens", id], &[], None).await?;
+            gone(client, id);
             Ok(Exit::Done)
         }
     })
@@ -63,13 +67,9 @@ fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
         print(&format!("{answer}\n"));
         return Ok(Exit::Done);
     }
-    let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "AGE"]));
+    let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "SLOTS", "AGE"]));
     for token in read::<Vec<Token>>(answer)? {
-        let scopes = token.scopes.iter().map(|scope| match scope {
-            Scope::Submit => "submit",
-            Scope::Read => "read",
-            Scope::Admin => "admin",
-        });
+        let scopes = token.scopes.iter().map(|scope| scope.as_str());
         table.row([
             token.id.clone(),
             token.name.clone(),
@@ -77,6 +77,7 @@ fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
             scopes.collect::<Vec<_>>().join(","),
             token.quota.bytes_per_day.map_or("any".into(), |size| size.to_string()),
             token.quota.jobs.map_or("any".into(), |n| n.to_string()),
+            token.quota.slots.map_or("any".into(), |n| n.to_string()),
             ago(token.created_at, now),
         ]);
     }

@@ -27,6 +27,8 @@ enum Command {
         state: Option<String>,
         #[arg(long)]
         job: Option<String>,
+        #[arg(long, conflicts_with = "job")]
+        pipeline: Option<String>,
     },
     /// One delivery, its tries and what it tells, as JSON.
     Show { id: String },
@@ -42,8 +44,8 @@ enum Command {
 
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
-        Command::List { state, job } => {
-            let query = [("limit", Some(PAGE.to_owned())), ("state", state.clone()), ("job", job.clone())];
+        Command::List { state, job, pipeline } => {
+            let query = [("limit", Some(PAGE.to_owned())), ("state", state.clone()), ("job", job.clone()), ("pipeline", pipeline.clone())];
             let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             let answer = client.get(&["v1", "webhooks", "deliveries"], &query).await?;
             show(client, &answer["deliveries"])
@@ -85,14 +87,14 @@ fn show(client: &Client, deliveries: &Value) -> Result<Exit, Trouble> {
         return Ok(Exit::Done);
     }
     let now = Timestamp::now();
-    let mut table = Table::new(["DELIVERY", "AGE", "EVENT", "JOB", "TO", "STATE", "TRIES", "LAST ANSWER", "NEXT"]);
+    let mut table = Table::new(["DELIVERY", "AGE", "EVENT", "JOB OR PIPELINE", "TO", "STATE", "TRIES", "LAST ANSWER", "NEXT"]);
     for delivery in read::<Vec<Delivery>>(deliveries)? {
         let last = delivery.tries.last();
         table.row([
             delivery.id.clone(),
             ago(delivery.at, now),
             delivery.event.as_str().into(),
-            delivery.job.to_string(),
+            delivery.about(),
             to(&delivery.target),
             delivery.state.as_str().into(),
             delivery.tries.len().to_string(),

@@ -31,24 +31,28 @@ pub fn run(args: Args, fork_server: ForkServer) -> Exit {
 
 async fn work(config: Config, fork_server: ForkServer) -> Result<(), String> {
     let end = End::listen()?;
-    let door = match config.work.listen {
+    let listening = match config.work.listen {
         Some(listen) => Some(process::listen(listen).await?),
         None => None,
     };
     let app = App::start(&config, Purpose::Work, fork_server).await?;
     let drain = CancellationToken::new();
     tracing::info!("{} works for {} and {}", app.engine.name, config.store, config.blobs);
-    let server = door.map(|(listener, address)| {
-        tracing::info!("how it is stands at http://{address}/readyz and /metrics");
-        let vitals = Vitals {
-            store: app.engine.store.clone(),
-            meters: app.engine.meters.clone(),
-            sandbox_level: app.engine.sandbox_level,
-            token: config.auth.token.clone(),
-            drain: drain.clone(),
-        };
-        tokio::spawn(http::serve(listener, http::vitals(Arc::new(vitals)), http::Patience::default(), drain.clone()))
-    });
+    let server = match listening {
+        Some((listener, address)) => {
+            tracing::info!("how it is stands at http://{address}/readyz and /metrics");
+            let vitals = Vitals {
+                store: app.engine.store.clone(),
+                meters: app.engine.meters.clone(),
+                sandbox_level: app.engine.sandbox_level,
+                token: config.auth.token.clone(),
+                door: http::Door::new(&config.auth)?,
+                drain: drain.clone(),
+            };
+            Some(tokio::spawn(http::serve(listener, http::vitals(Arc::new(vitals)), http::Patience::default(), drain.clone())))
+        }
+        None => None,
+    };
     end.ordered().await;
     drain.cancel();
     app.stop().await;

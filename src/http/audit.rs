@@ -10,6 +10,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -19,6 +20,7 @@ pub struct Page {
     /// The `cursor` of the page before.
     cursor: Option<String>,
     /// 1 to 500, 50 by default.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -40,9 +42,9 @@ pub async fn list(State(service): State<Shared>, Query(page): Query<Page>) -> Re
 }
 
 /// The change is made already: that it cannot be noted does not undo it, and stands in the log.
-pub async fn note(service: &Shared, caller: &Caller, what: String, status: StatusCode) {
-    let entry = AuditEntry::new(caller.who(), what, status.as_u16(), service.clock.now());
-    tracing::info!(who = entry.who, what = entry.what, status = entry.status, "an admin's change");
+pub async fn note(service: &Shared, caller: &Caller, from: Option<IpAddr>, what: String, status: StatusCode) {
+    let entry = AuditEntry { from: from.map(|from| from.to_string()), ..AuditEntry::new(caller.who(), what, status.as_u16(), service.clock.now()) };
+    tracing::info!(who = entry.who, from = entry.from, what = entry.what, status = entry.status, "an admin's change");
     if let Err(error) = service.intake.store.note(entry).await {
         tracing::error!(%error, "an admin's change cannot be noted");
     }

@@ -3,12 +3,14 @@
 //! The configured token may do everything; others are kept in the store and may do what [`gate`] lets their scopes do.
 
 use super::caller::Caller;
-use super::gate::{self, Need};
+use super::gate::{self, Need, Owned};
 use super::problem::Problem;
-use super::{Shared, audit, links};
+use super::server::Peer;
+use super::{Door, Shared, audit, links};
 use crate::access::same;
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::store;
+use crate::store::{Store, StoreError};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -16,7 +18,8 @@ use axum::response::{IntoResponse, Response};
 use std::time::Duration;
 
 pub async fn guard(State(service): State<Shared>, mut request: Request, next: Next) -> Response {
-    if let Err(wait) = service.door.rates.admit(&request, service.door.bearer(request.headers())) {
+    let peer = request.extensions().get::<Peer>().map(|Peer(address)| service.door.client(*address, request.headers()));
+    if let Err(wait) = service.door.rates.admit(peer, service.door.bearer(request.headers())) {
         return too_many(wait);
     }
     // A link stands for the token on the one address it was made for.
@@ -30,7 +33,7 @@ pub async fn guard(State(service): State<Shared>, mut request: Request, next: Ne
             request.extensions_mut().insert(caller.clone());
             let response = next.run(request).await;
             if let Some(what) = what {
-                audit::note(&service, &caller, what, response.status()).await;
+                audit::note(&service, &caller, peer, what, response.status()).await;
             }
             response
         }
@@ -40,6 +43,7 @@ pub async fn guard(State(service): State<Shared>, mut request: Request, next: Ne
 
 /// Who asks, once it is known that the answer may be given.
 async fn admitted(service: &Shared, headers: &HeaderMap, method: &Method, path: &str) -> Result<(Caller, Need), Refusal> {
+    admit_host(&service.door, service.token.as_deref(), headers)?;
     let caller = match (admit_token(service.token.as_deref(), headers), &service.token) {
         (Ok(()), Some(_)) => Caller::Config,
         (Ok(()), None) => Caller::Local,
@@ -56,21 +60,34 @@ async fn admitted(service: &Shared, headers: &HeaderMap, method: &Method, path: 
         let refusal = Refusal::new(RefusalKind::Forbidden, format!("This token's scopes do not allow it; it takes {}.", need.as_str()));
         return Err(refusal.allowed([need.as_str()]));
     }
-    // A job of another token is not told from one that does not exist.
-    if let (Some(owner), Some(id)) = (caller.only_own(method), gate::job(path)) {
-        let is_own = match id.parse() {
-            Ok(id) => service.intake.store.get(id).await.map_err(store)?.owner.as_deref() == Some(owner),
-            Err(_) => false,
-        };
-        if !is_own {
-            return Err(Refusal::new(RefusalKind::NotFound, "There is no such job.").given(id));
-        }
+    if let (Some(owner), Some(what)) = (caller.only_own(method), gate::owned(path)) {
+        check_own(&*service.intake.store, owner, what).await?;
     }
     Ok((caller, need))
 }
 
+/// What is another token's is not told from what does not exist.
+async fn check_own(kept: &dyn Store, holder: &str, what: Owned<'_>) -> Result<(), Refusal> {
+    let (id, name, owner) = match what {
+        Owned::Job(text) => match text.parse() {
+            Ok(id) => (text, "job", kept.get(id).await.map(|record| record.owner)),
+            Err(_) => (text, "job", Ok(None)),
+        },
+        Owned::Pipeline(text) => match text.parse() {
+            Ok(id) => (text, "pipeline", kept.pipeline(id).await.map(|row| row.owner)),
+            Err(_) => (text, "pipeline", Ok(None)),
+        },
+    };
+    match owner {
+        Ok(Some(owner)) if owner == holder => Ok(()),
+        Ok(_) | Err(StoreError::NotFound(_)) => Err(Refusal::new(RefusalKind::NotFound, format!("There is no such {name}.")).given(id)),
+        Err(error) => Err(store(error)),
+    }
+}
+
 /// The configured token alone, for a process that has no others.
-pub fn admit(token: Option<&str>, headers: &HeaderMap, method: &Method) -> Result<(), Refusal> {
+pub fn admit(door: &Door, token: Option<&str>, headers: &HeaderMap, method: &Method) -> Result<(), Refusal> {
+    admit_host(door, token, headers)?;
     admit_token(token, headers)?;
     match is_foreign(headers, method) {
         true => Err(Refusal::new(RefusalKind::Forbidden, "Requests from pages of another origin are refused.")),
@@ -79,17 +96,17 @@ pub fn admit(token: Option<&str>, headers: &HeaderMap, method: &Method) -> Resul
 }
 
 fn admit_token(token: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
-    if let Some(token) = token {
-        let given = text(headers, header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-        if !same(given.as_bytes(), token.as_bytes()) {
-            return Err(Refusal::new(RefusalKind::Unauthorized, "Send the token as `Authorization: Bearer`."));
-        }
+    let Some(token) = token else { return Ok(()) };
+    let given = text(headers, header::AUTHORIZATION).and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+    match same(given.as_bytes(), token.as_bytes()) {
+        true => Ok(()),
+        false => Err(Refusal::new(RefusalKind::Unauthorized, "Send the token as `Authorization: Bearer`.")),
     }
-    // A name that a foreign page has made point here (DNS rebinding) is not a name of a service without a token.
-    if token.is_none() && !text(headers, header::HOST).is_some_and(is_local) {
-        return Err(Refusal::new(RefusalKind::Forbidden, "Without a token the service answers to localhost and to addresses, not to names."));
-    }
-    Ok(())
+}
+
+fn admit_host(door: &Door, token: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = "The service is not asked by this name: without a token it answers to localhost and to addresses, and to the names in auth.hosts.";
+    if door.is_asked(headers, token.is_some()) { Ok(()) } else { Err(Refusal::new(RefusalKind::Forbidden, text)) }
 }
 
 /// A browser names the page that asks; scripts name none.
@@ -106,15 +123,6 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// `localhost` or an IP address, with or without a port.
-fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
-}
-
 fn too_many(wait: Duration) -> Response {
     let mut response = Problem(Refusal::new(RefusalKind::TooMany, "Too many requests; wait as long as Retry-After says.")).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
@@ -126,8 +134,9 @@ mod tests {
     use super::*;
 
     fn refused(token: Option<&str>, method: &Method, given: &[(&'static str, &str)]) -> Option<RefusalKind> {
+        let door = Door::new(&crate::http::AuthSettings::default()).unwrap();
         let headers = given.iter().map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap())).collect();
-        admit(token, &headers, method).err().map(|r| r.kind)
+        admit(&door, token, &headers, method).err().map(|r| r.kind)
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum Caller {
 }
 
 impl Caller {
-    fn has(&self, scope: Scope) -> bool {
+    pub fn has(&self, scope: Scope) -> bool {
         match self {
             Caller::Local | Caller::Config => true,
             Caller::Token(token) => token.scopes.iter().any(|s| *s == scope || *s == Scope::Admin),

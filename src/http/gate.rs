@@ -34,20 +34,33 @@ pub fn need(method: &Method, path: &str) -> Need {
         return if method.is_safe() { Need::Read } else { Need::Admin };
     }
     match (resource, method.is_safe()) {
-        ("formats" | "presets", true) => Need::Nothing,
+        ("formats" | "presets" | "self", true) => Need::Nothing,
         ("tokens" | "audit", _) => Need::Admin,
-        // One's own; whose a job is, is looked at too.
-        ("jobs", true) => Need::Own,
-        ("jobs", false) => Need::Submit,
+        // One's own; whose a job or a pipeline is, is looked at too.
+        ("jobs" | "pipelines" | "events", true) => Need::Own,
+        ("jobs" | "pipelines", false) => Need::Submit,
         ("uploads" | "tus" | "convert" | "probe", _) => Need::Submit,
         (_, true) => Need::Read,
         (_, false) => Need::Admin,
     }
 }
 
-/// The id of the job that a path is about.
-pub fn job(path: &str) -> Option<&str> {
-    path.strip_prefix("/v1/jobs/")?.split('/').next().filter(|id| !id.is_empty())
+/// What belongs to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owned<'p> {
+    Job(&'p str),
+    Pipeline(&'p str),
+}
+
+/// What a path is about, by its id.
+pub fn owned(path: &str) -> Option<Owned<'_>> {
+    let mut parts = path.strip_prefix("/v1/")?.split('/');
+    let (resource, id) = (parts.next()?, parts.next().filter(|id| !id.is_empty())?);
+    match resource {
+        "jobs" => Some(Owned::Job(id)),
+        "pipelines" => Some(Owned::Pipeline(id)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -58,14 +71,17 @@ mod tests {
     fn what_is_listed_nowhere_is_for_admins() {
         for (method, path, wanted) in [
             (Method::GET, "/v1/formats", Need::Nothing),
+            (Method::GET, "/v1/self", Need::Nothing),
             (Method::GET, "/v1/jobs", Need::Own),
             (Method::GET, "/v1/jobs/x/outputs/a/b", Need::Own),
             (Method::POST, "/v1/jobs", Need::Submit),
             (Method::DELETE, "/v1/jobs/x", Need::Submit),
+            (Method::GET, "/v1/pipelines", Need::Own),
+            (Method::POST, "/v1/pipelines/x/cancel", Need::Submit),
             (Method::POST, "/v1/uploads", Need::Submit),
             (Method::PUT, "/v1/convert", Need::Submit),
             (Method::GET, "/v1/queues", Need::Read),
-            (Method::GET, "/v1/events", Need::Read),
+            (Method::GET, "/v1/events", Need::Own),
             (Method::GET, "/metrics", Need::Read),
             (Method::GET, "/v1/webhooks/deliveries/x", Need::Read),
             (Method::POST, "/v1/webhooks/deliveries/x/replay", Need::Admin),
@@ -79,6 +95,15 @@ mod tests {
         ] {
             assert_eq!(need(&method, path), wanted, "{method} {path}");
         }
-        assert_eq!((job("/v1/jobs/x/log"), job("/v1/jobs/x"), job("/v1/jobs"), job("/v1/jobs/")), (Some("x"), Some("x"), None, None));
+        for (path, about) in [
+            ("/v1/jobs/x/log", Some(Owned::Job("x"))),
+            ("/v1/jobs/x", Some(Owned::Job("x"))),
+            ("/v1/pipelines/x/cancel", Some(Owned::Pipeline("x"))),
+            ("/v1/jobs", None),
+            ("/v1/jobs/", None),
+            ("/v1/queues/x", None),
+        ] {
+            assert_eq!(owned(path), about, "{path}");
+        }
     }
 }

@@ -109,7 +109,7 @@ pub async fn submit(
 }
 
 /// The client's name for a request; 1 to 200 printable characters.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|key| (1..=200).contains(&key.len()));
     let refuse = || Refusal::new(RefusalKind::InvalidRequest, "Idempotency-Key must be 1 to 200 printable characters.").field("Idempotency-Key");
@@ -265,11 +265,7 @@ pub async fn remove(State(service): State<Shared>, Path(id): Path<String>) -> Re
     {
         return Err(Refusal::new(RefusalKind::Conflict, "The job's pipeline has not ended and may read its outputs.").given(pipeline).into());
     }
-    for key in service.intake.store.remove(id).await.map_err(store)? {
-        if let Err(error) = service.intake.blobs.delete(&key).await {
-            tracing::warn!(%error, key, "an output stays for the cleanup queue");
-        }
-    }
+    service.intake.remove(id).await.map_err(store)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -24,7 +24,7 @@ struct OfQueue {
     queue: String,
 }
 
-/// For Prometheus (OpenMetrics text): jobs, slots, waits and runs, leases, requests, the jail's level, the build.
+/// For Prometheus (OpenMetrics text): jobs, slots, waits and runs, leases, letters, requests, the jail's level, the build.
 #[utoipa::path(get, path = "/metrics", tag = "service", responses((status = 200, body = String, content_type = "application/openmetrics-text"), Problem))]
 pub async fn metrics(State(service): State<Shared>) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("millrace");
@@ -46,7 +46,7 @@ pub async fn metrics(State(service): State<Shared>) -> Result<Response, Problem>
     registry.register("slots_used", "Slots that run a job, by queue", used);
     registry.register("queue_paused", "1 while a queue is paused", paused);
     registry.register("queue_oldest_waiting_seconds", "How long the job that is due longest has waited, by queue", oldest);
-    tell(&[&registry, &of_process(service.sandbox_level), &service.meters.registry, &service.requests.registry])
+    tell(&[&registry, &of_process(service.sandbox_level), &service.meters.registry, &service.letters.registry, &service.requests.registry])
 }
 
 /// What each process says of itself.

@@ -1,11 +1,10 @@
 //! How often one caller may ask: as often as the configuration says, at once or spread out.
 
-use super::server::Peer;
 use crate::limits::Rate;
-use axum::extract::Request;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -29,13 +28,12 @@ impl Rates {
     }
 
     /// How long to wait, if it is too soon. Whoever sends a wrong token counts by its address as well as that token.
-    pub fn admit(&self, request: &Request, bearer: &str) -> Result<(), Duration> {
+    pub fn admit(&self, client: Option<IpAddr>, bearer: &str) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             limiter.retain_recent();
         }
-        let address = request.extensions().get::<Peer>().map_or(String::new(), |Peer(address)| address.to_string());
-        let key = if bearer.is_empty() { format!("address {address}") } else { format!("token {bearer}") };
+        let key = if bearer.is_empty() { format!("address {}", client.map_or(String::new(), |c| c.to_string())) } else { format!("token {bearer}") };
         let key: Key = Sha256::digest(key).into();
         limiter.check_key(&key).map_err(|early| early.wait_time_from(DefaultClock::default().now()))
     }

@@ -1,6 +1,7 @@
 //! Tokens: made, listed and revoked by admins.
 
 use super::Shared;
+use super::caller::Caller;
 use super::extract::{Bytes, Path, parse};
 use super::problem::Problem;
 use crate::access::{Quota, Scope, Token};
@@ -34,6 +35,26 @@ pub struct NewToken {
     secret: String,
 }
 
+/// Who asks.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Holder {
+    /// The token's; `config` for the one in the configuration, `local` where none is asked for.
+    name: String,
+    /// With those that they include.
+    scopes: Vec<Scope>,
+    quota: Quota,
+}
+
+/// What the token is good for that this is asked with.
+#[utoipa::path(get, path = "/v1/self", tag = "tokens", responses((status = 200, body = Holder), Problem))]
+pub async fn own(caller: Caller) -> Json<Holder> {
+    let (name, quota) = match &caller {
+        Caller::Token(token) => (token.name.clone(), token.quota),
+        Caller::Local | Caller::Config => (caller.who(), Quota::default()),
+    };
+    Json(Holder { name, scopes: Scope::ALL.into_iter().filter(|scope| caller.has(*scope)).collect(), quota })
+}
+
 /// Every token, oldest first, without their texts.
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens", responses((status = 200, body = [Token]), Problem))]
 pub async fn list(State(service): State<Shared>) -> Result<Json<Vec<Token>>, Problem> {
@@ -54,6 +75,9 @@ pub async fn create(State(service): State<Shared>, Bytes(body): Bytes) -> Result
     }
     if scopes.is_empty() {
         return refuse(RefusalKind::InvalidRequest, "scopes", "`scopes` must name at least one of submit, read and admin.");
+    }
+    if quota.slots == Some(0) {
+        return refuse(RefusalKind::InvalidRequest, "quota.slots", "`quota.slots` must be at least 1: else none of its jobs would ever start.");
     }
     let (token, secret) = Token::new(&name, scopes, quota, service.clock.now());
     service.intake.store.put_token(token.clone()).await.map_err(store)?;

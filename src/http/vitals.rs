@@ -1,7 +1,7 @@
 //! The door of a process that only works: how it is and what it counts, nothing else.
 
 use super::problem::{self, Problem};
-use super::{auth, health, metrics};
+use super::{Door, auth, health, metrics};
 use crate::store::Store;
 use crate::worker::Meters;
 use axum::Router;
@@ -20,6 +20,7 @@ pub struct Vitals {
     pub sandbox_level: u8,
     /// What `/metrics` asks for as `Authorization: Bearer`.
     pub token: Option<String>,
+    pub door: Door,
     /// Cancelled when the process begins to stop.
     pub drain: CancellationToken,
 }
@@ -35,7 +36,7 @@ pub fn vitals(worker: Arc<Vitals>) -> Router {
 }
 
 async fn guard(State(worker): State<Arc<Vitals>>, request: Request, next: Next) -> Response {
-    match auth::admit(worker.token.as_deref(), request.headers(), request.method()) {
+    match auth::admit(&worker.door, worker.token.as_deref(), request.headers(), request.method()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem(refusal).into_response(),
     }

@@ -4,11 +4,13 @@ use super::extract::{Path, Query};
 use super::problem::Problem;
 use super::{Shared, jobs};
 use crate::intake::store;
-use crate::job::{Job, JobId};
-use crate::store::{Delivery, DeliveryFilter, DeliveryState};
+use crate::job::{Job, JobId, PipelineId};
+use crate::pipeline::PipelineView;
+use crate::store::{Delivery, DeliveryFilter, DeliveryState, Told};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -17,9 +19,11 @@ use utoipa::{IntoParams, ToSchema};
 pub struct Search {
     state: Option<DeliveryState>,
     job: Option<JobId>,
+    pipeline: Option<PipelineId>,
     /// The `cursor` of the page before.
     cursor: Option<String>,
     /// 1 to 500, 50 by default.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<usize>,
 }
 
@@ -35,7 +39,10 @@ pub struct DeliveryPage {
 pub struct DeliveryView {
     delivery: Delivery,
     /// As it was then.
-    job: Job,
+    job: Option<Box<Job>>,
+    /// The same, of a pipeline.
+    #[schema(value_type = Option<PipelineView>)]
+    pipeline: Option<Value>,
     /// Its URL has answered 410 and is asked no more; a replay asks again.
     is_off: bool,
 }
@@ -44,7 +51,7 @@ pub struct DeliveryView {
 #[utoipa::path(get, path = "/v1/webhooks/deliveries", tag = "webhooks", params(Search), responses((status = 200, body = DeliveryPage), Problem))]
 pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -> Result<Json<DeliveryPage>, Problem> {
     let limit = jobs::limit(search.limit)?;
-    let filter = DeliveryFilter { state: search.state, job: search.job, before: search.cursor, limit };
+    let filter = DeliveryFilter { state: search.state, job: search.job, pipeline: search.pipeline, before: search.cursor, limit };
     let deliveries = service.intake.store.deliveries(filter).await.map_err(store)?;
     let cursor = deliveries.last().filter(|_| deliveries.len() == limit).map(|d| d.id.clone());
     Ok(Json(DeliveryPage { deliveries, cursor }))
@@ -54,7 +61,11 @@ pub async fn list(State(service): State<Shared>, Query(search): Query<Search>) -
 #[utoipa::path(get, path = "/v1/webhooks/deliveries/{id}", tag = "webhooks", params(("id" = String, Path)), responses((status = 200, body = DeliveryView), Problem))]
 pub async fn read(State(service): State<Shared>, Path(id): Path<String>) -> Result<Json<DeliveryView>, Problem> {
     let due = service.intake.store.delivery(&id).await.map_err(store)?;
-    Ok(Json(DeliveryView { delivery: due.delivery, job: due.job, is_off: due.is_off }))
+    let (job, pipeline) = match due.told {
+        Told::Job(job) => (Some(job), None),
+        Told::Pipeline(pipeline) => (None, Some(pipeline)),
+    };
+    Ok(Json(DeliveryView { delivery: due.delivery, job, pipeline, is_off: due.is_off }))
 }
 
 /// Sends a delivery again, now and by the whole schedule, under its own id.

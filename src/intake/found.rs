@@ -1,11 +1,14 @@
 //! From what a client names as its input to bytes that were looked at.
 
-use super::{InputRef, Intake, Owner, digest, is_open, not_found, safe_name, sniff, storage};
+use super::{InputRef, Intake, Owner, digest, is_open, not_found, safe_name, sniff, storage, too_large};
+use crate::blobs::{BlobError, Range};
 use crate::failure::{Refusal, RefusalKind};
-use crate::format::Format;
+use crate::format::{self, Format, Sample};
 use crate::job::{Input, Media, Output, Record, Source, Upload};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use std::path::Path;
+use tokio::io::AsyncReadExt;
 
 /// An input that was found and looked at.
 #[derive(Debug, Clone)]
@@ -55,6 +58,7 @@ impl Intake {
             }
             InputRef::Url(url) => Found::upload(self.fetch(url, owner, now).await?, from),
             InputRef::Path(path) => self.find_path(path, from).await,
+            InputRef::Blob(key) => self.find_blob(key, from).await,
             InputRef::Job { job, output } => {
                 if let Some(owner) = owner {
                     self.check_own(owner, *job, "input.job").await?;
@@ -87,6 +91,44 @@ impl Intake {
         let sha256 = digest(&real).await.map_err(|e| storage(e.into()))?;
         let input = Input { name: safe_name(&name), size_bytes: meta.len(), sha256, format, media: Media::default() };
         Ok(Found { claimed: mismatch(&name, sniffed), input, source: Source::Path(real), upload: None })
+    }
+}
+
+impl Intake {
+    /// What the site itself has put beside our blobs. It is read as a whole: its digest is not taken from anybody's word.
+    async fn find_blob(&self, key: &str, from: Option<Format>) -> Result<Found, Refusal> {
+        let refuse = || {
+            let text = "There is no such blob below an allowed folder.";
+            not_found("input.blob", key, text).allowed(self.input_blobs.iter().cloned())
+        };
+        if !self.input_blobs.iter().any(|folder| key.starts_with(folder)) {
+            return Err(refuse());
+        }
+        let told = |error| if matches!(error, BlobError::NotFound(_)) { refuse() } else { storage(error) };
+        let mut opened = self.blobs.open(key, None).await.map_err(told)?;
+        let (size, max) = (opened.size_bytes, self.upload_max());
+        if size > max.0 {
+            return Err(too_large(size, max).field("input.blob"));
+        }
+        let part = async |range: Range| {
+            let mut bytes = Vec::new();
+            self.blobs.open(key, Some(range)).await.map_err(told)?.bytes.read_to_end(&mut bytes).await.map_err(|e| storage(e.into()))?;
+            Ok::<_, Refusal>(bytes)
+        };
+        let ends = Sample::LEN as u64;
+        let (head, tail) = (part(0..size.min(ends)).await?, part(size.saturating_sub(ends)..size).await?);
+        let (mut hash, mut chunk) = (Sha256::new(), vec![0; 256 * 1024]);
+        loop {
+            match opened.bytes.read(&mut chunk).await.map_err(|e| storage(e.into()))? {
+                0 => break,
+                n => hash.update(&chunk[..n]),
+            }
+        }
+        let name = safe_name(key.rsplit('/').next().unwrap_or(key));
+        let sniffed = format::sniff(&Sample { head: &head, tail: &tail, name: &name });
+        let (format, claimed) = (recognised(from.or(sniffed), &name, size)?, mismatch(&name, sniffed));
+        let input = Input { name, size_bytes: size, sha256: hex::encode(hash.finalize()), format, media: Media::default() };
+        Ok(Found { input, source: Source::Blob(key.to_owned()), upload: None, claimed })
     }
 }
 

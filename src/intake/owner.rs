@@ -1,12 +1,13 @@
 //! What belongs to whom: a token's files and jobs are its own, and no more than its quota allows.
 
-use super::{Intake, Owner, Request, not_found, store};
+use super::{Intake, Owner, Request, not_found, request, store};
 use crate::access::Quota;
 use crate::failure::{Refusal, RefusalKind};
 use crate::job::{JobId, Upload};
 use crate::limits::Size;
 use crate::store::{Inserted, Store};
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::io::AsyncRead;
 
 impl Intake {
@@ -45,13 +46,17 @@ impl Intake {
         }
     }
 
+    /// How many more jobs an owner may have now.
+    pub async fn room(&self, owner: &Owner) -> Result<u64, Refusal> {
+        let Some(max) = owner.quota.jobs else { return Ok(u64::MAX) };
+        Ok(max.saturating_sub(self.store.owned(&owner.token).await.map_err(store)?))
+    }
+
     /// An owner may send one more job.
     pub(super) async fn check_owner(&self, request: &Request) -> Result<(), Refusal> {
         let Some(owner) = &request.owner else { return Ok(()) };
-        if let Some(max) = owner.quota.jobs
-            && self.store.owned(&owner.token).await.map_err(store)? >= max
-        {
-            return Err(over("jobs", format!("{max} are queued or running")));
+        if self.room(owner).await? == 0 {
+            return Err(over("jobs", format!("{} are queued or running", owner.quota.jobs.unwrap_or(0))));
         }
         for (n, id) in request.after.iter().enumerate() {
             self.check_own(owner, *id, &format!("after[{n}]")).await?;
@@ -64,6 +69,11 @@ impl Intake {
         let found = self.store.get(id).await.ok().filter(|record| record.owner.as_deref() == Some(&owner.token));
         found.map(drop).ok_or_else(|| not_found(field, id, "There is no such job."))
     }
+}
+
+/// A client's key for a request, and what the request was: one token's keys are nothing to another's.
+pub fn idempotency(owner: Option<&Owner>, key: &str, request: &impl Serialize) -> (String, String) {
+    (owner.map_or_else(|| key.to_owned(), |owner| format!("{}:{key}", owner.token)), request::digest(request))
 }
 
 /// Whether somebody may use what belongs to this token: without an owner it is the site's, and for everybody it lets in.

@@ -91,7 +91,7 @@ pub struct Request {
 }
 
 /// Who sends files and jobs, where that is a token that sees only its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     pub token: String,
     pub quota: Quota,
@@ -101,6 +101,12 @@ const OBJECT_MAX_BYTES: usize = 16 * 1024;
 const OUTPUTS_MAX: usize = 32;
 const AFTER_MAX: usize = 100;
 const KEY_MAX_CHARS: usize = 200;
+
+/// Equal requests have equal digests, whatever the order of their fields was.
+pub fn digest(request: &impl Serialize) -> String {
+    let canonical = serde_json::to_value(request).map(|v| v.to_string()).unwrap_or_default();
+    hex::encode(Sha256::digest(canonical))
+}
 
 impl Request {
     /// A request with nothing but an input and a format.
@@ -130,12 +136,6 @@ impl Request {
             fairness_key: None,
             owner: None,
         }
-    }
-
-    /// Equal requests have equal digests, whatever the order of their fields was.
-    pub fn digest(&self) -> String {
-        let canonical = serde_json::to_value(self).map(|v| v.to_string()).unwrap_or_default();
-        hex::encode(Sha256::digest(canonical))
     }
 
     /// What can be told without looking at the input.

@@ -2,12 +2,16 @@
 
 use super::Request;
 use crate::failure::{Refusal, RefusalKind};
-use crate::job::{HookKind, Site};
+use crate::job::{HookKind, Site, Webhook};
 use crate::notify::{Webhooks, email};
 use crate::queue::Queue;
 use std::sync::Arc;
 
 const URL_MAX_BYTES: usize = 2048;
+
+fn refuse(field: &str, given: &str, why: &str) -> Refusal {
+    Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` cannot be used: {why}.")).field(field).given(given)
+}
 
 /// As the service is configured; nobody is told by default.
 #[derive(Default)]
@@ -22,26 +26,21 @@ pub struct Telling {
 impl Telling {
     /// What a client asks to be told can be told.
     pub fn check(&self, request: &Request) -> Result<(), Refusal> {
-        let refuse = |field: &str, given: &str, why: String| {
-            Err(Refusal::new(RefusalKind::InvalidRequest, format!("`{field}` cannot be used: {why}.")).field(field).given(given))
-        };
-        if let Some(webhook) = &request.webhook {
-            let url = &webhook.url;
-            if url.len() > URL_MAX_BYTES {
-                return refuse("webhook.url", &format!("{} bytes", url.len()), format!("it is longer than {URL_MAX_BYTES} bytes"));
-            }
-            let checked = self.webhooks.as_ref().map_or_else(|| Err("nobody is told here".to_owned()), |webhooks| webhooks.check(url));
-            if let Err(why) = checked {
-                return refuse("webhook.url", url, why);
-            }
-        }
+        request.webhook.as_ref().map_or(Ok(()), |webhook| self.check_webhook(webhook))?;
         if let Some(to) = &request.notify_email {
             let checked = if self.mail { email::mailbox(to).map(drop) } else { Err("no mail is configured here".into()) };
-            if let Err(why) = checked {
-                return refuse("notify_email", to, why);
-            }
+            checked.map_err(|why| refuse("notify_email", to, &why))?;
         }
         Ok(())
+    }
+
+    pub fn check_webhook(&self, webhook: &Webhook) -> Result<(), Refusal> {
+        let url = &webhook.url;
+        if url.len() > URL_MAX_BYTES {
+            return Err(refuse("webhook.url", &format!("{} bytes", url.len()), &format!("it is longer than {URL_MAX_BYTES} bytes")));
+        }
+        let checked = self.webhooks.as_ref().map_or_else(|| Err("nobody is told here".to_owned()), |webhooks| webhooks.check(url));
+        checked.map_err(|why| refuse("webhook.url", url, &why))
     }
 
     /// Whom a job of this queue concerns beside its client.

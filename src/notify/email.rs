@@ -107,9 +107,9 @@ impl Mail {
 
     fn message(&self, to: Option<&str>, some: &[Due]) -> Result<Message, String> {
         let readers = to.map_or_else(|| Ok(self.admins.clone()), |to| mailbox(to).map(|to| vec![to]))?;
-        let locale = if to.is_some() { some.first().and_then(|due| locale(&due.job)) } else { Some(self.locale.as_str()) };
+        let locale = if to.is_some() { some.first().and_then(locale) } else { Some(self.locale.as_str()) };
         let words = locale.and_then(words::of).unwrap_or(&words::ENGLISH);
-        let jobs: Vec<&Job> = some.iter().map(|due| &due.job).collect();
+        let jobs: Vec<&Job> = some.iter().filter_map(|due| due.told.job()).collect();
         let builder = readers.into_iter().fold(Message::builder().from(self.from.clone()), |builder, reader| builder.to(reader));
         let builder = builder.subject(subject(words, &jobs)).header(ContentType::TEXT_PLAIN);
         builder.body(text(words, &jobs)).map_err(|e| e.to_string())
@@ -121,15 +121,15 @@ pub fn by_reader(mails: Vec<Due>) -> Vec<Vec<Due>> {
     let mut readers: BTreeMap<(Option<String>, String), Vec<Due>> = BTreeMap::new();
     for due in mails {
         let Target::Email { to } = due.delivery.target.clone() else { continue };
-        let language = to.as_ref().and_then(|_| locale(&due.job)).unwrap_or_default().to_owned();
+        let language = to.as_ref().and_then(|_| locale(&due)).unwrap_or_default().to_owned();
         readers.entry((to, language)).or_default().push(due);
     }
     readers.into_values().collect()
 }
 
 /// The language that the job's client speaks, as `ru` or `zh-Hans`.
-fn locale(job: &Job) -> Option<&str> {
-    job.context.get("locale").and_then(|locale| locale.as_str())
+fn locale(due: &Due) -> Option<&str> {
+    due.told.job()?.context.get("locale").and_then(|locale| locale.as_str())
 }
 
 /// Windows follow one another without a gap, so that all letters of one are due at the same moment.

@@ -3,7 +3,7 @@
 use super::{End, Secrets, Tried};
 use crate::limits::{Size, Span};
 use crate::outbound::{Outbound, OutboundError, Policy, Resolver, anywhere, public};
-use crate::store::Due;
+use crate::store::{Due, Told};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -160,10 +160,11 @@ impl Drop for Place {
     }
 }
 
-/// What is sent: the event's name and the job as it was then.
+/// What is sent: the event's name, and the job or the pipeline as it was then.
 pub fn body(due: &Due) -> String {
-    let Due { delivery, job, .. } = due;
-    serde_json::json!({"event": delivery.event, "at": delivery.at, "job": job}).to_string()
+    let Due { delivery, told, .. } = due;
+    let about = if matches!(told, Told::Pipeline(_)) { "pipeline" } else { "job" };
+    serde_json::json!({"event": delivery.event, "at": delivery.at, about: told}).to_string()
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Moves a pipeline as far as it can go now.
 
 use super::next::Next;
+use super::retry::redo;
 use super::work::{self, Work};
-use super::{Pipeline, StepRequest};
+use super::{Pipeline, StepRequest, view};
 use crate::failure::{Failure, Refusal};
 use crate::intake::Intake;
 use crate::job::{CancelMode, JobId, PipelineId, State};
-use crate::store::{Filter, NewJob, StoreError, Tuning};
+use crate::store::{Filter, Letter, NewJob, StoreError, Tuning};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -22,50 +23,81 @@ pub async fn advance(intake: &Intake, id: PipelineId, now: Timestamp) -> Result<
         }
         // Read after the row: jobs come with a new version of it, so if it still has this one when it is changed, none were missed.
         let counts = intake.store.step_counts(id).await?;
-        match pipeline.next(&counts) {
-            Next::Wait => return Ok(()),
+        let goes_on = match pipeline.next(&counts) {
+            Next::Wait => false,
+            Next::Redo => redo(intake, pipeline, now).await?,
             Next::Begin(step) => begin(intake, pipeline, &step, now).await?,
-            Next::Stop => {
-                if !stop(intake, &pipeline, now).await? {
-                    return Ok(());
-                }
-            }
+            Next::Stop => stop(intake, &pipeline, now).await?,
             Next::End { state, partial } => {
                 let mut ended = pipeline;
-                (ended.row.state, ended.row.finished_at) = (state, Some(now));
-                (ended.document.partial, ended.document.counts) = (partial, Some(counts));
-                intake.store.put_pipeline(ended.next_row()?, Vec::new(), now).await?;
+                // As exact as it is kept: what is told of it is what is read later.
+                let at = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
+                (ended.row.state, ended.row.finished_at) = (state, Some(at));
+                (ended.document.partial, ended.document.counts, ended.document.redo) = (partial, Some(counts), None);
+                end(intake, ended, now).await?
             }
+        };
+        if !goes_on {
+            return Ok(());
         }
     }
 }
 
-/// Makes jobs of a step, some at a time; ends early when somebody else does the same.
-async fn begin(intake: &Intake, mut pipeline: Pipeline, name: &str, now: Timestamp) -> Result<(), StoreError> {
-    let Some(step) = pipeline.document.request.steps.get(name).cloned() else { return Ok(()) };
-    let from = pipeline.taken(name).map_or(0, |taken| taken.items);
+/// Keeps how it ended, and what is told of it.
+async fn end(intake: &Intake, ended: Pipeline, now: Timestamp) -> Result<bool, StoreError> {
+    let row = ended.next_row()?;
+    let (id, state) = (row.id, row.state);
+    let letter = match ended.document.request.webhook.clone() {
+        Some(webhook) => {
+            let told = serde_json::to_value(view::whole(intake, ended).await?).map_err(|e| StoreError::Unavailable(e.to_string()))?;
+            Letter::of_pipeline(id, state, &webhook, told, now)
+        }
+        None => None,
+    };
+    intake.store.put_pipeline(row, Vec::new(), letter, now).await?;
+    Ok(true)
+}
+
+/// Makes jobs of a step, some at a time; ends early when somebody else does the same. False: its owner may have no more jobs for now.
+async fn begin(intake: &Intake, mut pipeline: Pipeline, name: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(step) = pipeline.document.request.steps.get(name).cloned() else { return Ok(true) };
+    if room(intake, &pipeline).await? == 0 {
+        return Ok(false);
+    }
+    let taken = pipeline.taken(name).cloned().unwrap_or_default();
     let work = work::of(intake, &pipeline, name, &step, now).await.map_err(unavailable)?;
     let tunings = intake.store.tunings().await?;
-    let mut left = work.into_iter().skip(from).peekable();
+    let mut left = work.into_iter().enumerate().filter(|(place, _)| *place >= taken.items || taken.again.contains(place)).peekable();
     loop {
+        let together = room(intake, &pipeline).await?.min(TOGETHER);
+        if together == 0 && left.peek().is_some() {
+            return Ok(false);
+        }
         let mut jobs = Vec::new();
-        for work in left.by_ref().take(TOGETHER) {
+        for (place, work) in left.by_ref().take(together) {
             let planned = plan(intake, &pipeline, name, &step, &work, &tunings, now);
             let taken = pipeline.document.steps.entry(name.to_owned()).or_default();
-            taken.items += 1;
+            taken.take(place);
             match planned {
                 Ok(job) => jobs.push(job),
-                Err(failure) => taken.refuse(&work.name, failure),
+                Err(failure) => taken.refuse(place, &work.name, failure),
             }
         }
         let all = left.peek().is_none();
         pipeline.document.steps.entry(name.to_owned()).or_default().all = all;
         let row = pipeline.next_row()?;
-        if !intake.store.put_pipeline(row.clone(), jobs, now).await? || all {
-            return Ok(());
+        if !intake.store.put_pipeline(row.clone(), jobs, None, now).await? || all {
+            return Ok(true);
         }
         pipeline.row = row;
     }
+}
+
+/// How many more jobs its owner may have now.
+async fn room(intake: &Intake, pipeline: &Pipeline) -> Result<usize, StoreError> {
+    let Some(owner) = &pipeline.document.owner else { return Ok(usize::MAX) };
+    let room = intake.room(owner).await.map_err(unavailable)?;
+    Ok(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 fn plan(
@@ -78,7 +110,8 @@ fn plan(
     now: Timestamp,
 ) -> Result<NewJob, Failure> {
     let found = work.found.clone()?;
-    let mut record = intake.plan_on(step.job(&pipeline.document.request), found, tunings, now).map_err(work::failure)?;
+    let mut record =
+        intake.plan_on(step.job(&pipeline.document.request, pipeline.document.owner.as_ref()), found, tunings, now).map_err(work::failure)?;
     (record.job.pipeline, record.job.step) = (Some(pipeline.row.id), Some(name.to_owned()));
     Ok(NewJob { record, idempotency: None })
 }

@@ -4,7 +4,7 @@ use super::advance::advance;
 use crate::clock::SharedClock;
 use crate::intake::Intake;
 use crate::job::{PipelineId, State};
-use crate::store::{Notice, StoreError};
+use crate::store::{Notice, PipelineFilter, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,8 @@ impl Driver {
     async fn running(&self) -> Result<BTreeSet<PipelineId>, StoreError> {
         let (mut ids, mut before) = (BTreeSet::new(), None);
         loop {
-            let page = self.intake.store.pipelines(Some(State::Running), before, PAGE).await?;
+            let filter = PipelineFilter { state: Some(State::Running), before, limit: PAGE, ..PipelineFilter::default() };
+            let page = self.intake.store.pipelines(filter).await?;
             before = page.last().map(|row| row.id);
             ids.extend(page.iter().map(|row| row.id));
             if page.len() < PAGE {

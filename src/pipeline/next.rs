@@ -11,6 +11,8 @@ pub enum Next {
     Wait,
     /// Cancel the jobs that are left.
     Stop,
+    /// Queue again what a retry has asked for.
+    Redo,
     /// Make jobs of this step.
     Begin(String),
     End {
@@ -24,8 +26,8 @@ pub fn jobs_in(counts: &BTreeMap<State, u64>, states: &[State]) -> u64 {
     states.iter().filter_map(|state| counts.get(state)).sum()
 }
 
-const LIVE: [State; 2] = [State::Queued, State::Running];
-const LOST: [State; 2] = [State::Failed, State::Cancelled];
+pub const LIVE: [State; 2] = [State::Queued, State::Running];
+pub const LOST: [State; 2] = [State::Failed, State::Cancelled];
 
 impl Pipeline {
     /// Has become jobs, all of which have ended.
@@ -37,8 +39,11 @@ impl Pipeline {
     pub(super) fn next(&self, counts: &StepCounts) -> Next {
         let request = &self.document.request;
         let in_all = |states: &[State]| counts.values().map(|counts| jobs_in(counts, states)).sum::<u64>();
-        let lost = in_all(&LOST) + self.document.steps.values().map(|taken| taken.refused).sum::<u64>();
+        let lost = in_all(&LOST) + self.document.steps.values().map(|taken| taken.lost.len() as u64).sum::<u64>();
         let fails = lost > 0 && request.on_failure == OnFailure::Stop;
+        if self.document.cancel.is_none() && self.document.redo.is_some() {
+            return Next::Redo;
+        }
         if self.document.cancel.is_some() || fails {
             let state = if self.document.cancel.is_some() { State::Cancelled } else { State::Failed };
             return if in_all(&LIVE) > 0 { Next::Stop } else { Next::End { state, partial: false } };

@@ -2,7 +2,7 @@
 
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{Family, Format};
-use crate::intake::{InputRef, OutputRequest, Request};
+use crate::intake::{InputRef, OutputRequest, Owner, Request};
 use crate::job::{OnPartial, Webhook};
 use crate::limits::Span;
 use globset::Glob;
@@ -38,6 +38,7 @@ pub struct PipelineRequest {
     /// Of every job, but for steps that set their own. 0 to 9.
     #[serde(default)]
     pub priority: Option<u8>,
+    /// Told once, when the whole has ended: `succeeded`, `failed` or `cancelled`. A retry tells its own end.
     #[serde(default)]
     pub webhook: Option<Webhook>,
     /// Inherited by every job. At most 16 KiB.
@@ -112,7 +113,7 @@ impl StepRequest {
     }
 
     /// What each of its jobs is asked for.
-    pub fn job(&self, pipeline: &PipelineRequest) -> Request {
+    pub fn job(&self, pipeline: &PipelineRequest, owner: Option<&Owner>) -> Request {
         let read = |step: &str| InputRef::Step { step: step.to_owned(), output: None };
         let input = self.input.clone().unwrap_or_else(|| read(self.foreach.as_deref().unwrap_or_default()));
         let step = self.clone();
@@ -131,6 +132,7 @@ impl StepRequest {
             context: pipeline.context.clone(),
             metadata: step.metadata,
             fairness_key: pipeline.fairness_key.clone(),
+            owner: owner.cloned(),
             ..Request::new(input, step.to)
         }
     }
@@ -187,7 +189,7 @@ impl PipelineRequest {
         }
         // Those of the pipeline itself are in every job.
         let own = |field: &str| ["context", "fairness_key"].contains(&field) || (field == "priority" && step.priority.is_none());
-        step.job(self).check(now).map_err(|refusal| match refusal.field.clone() {
+        step.job(self, None).check(now).map_err(|refusal| match refusal.field.clone() {
             Some(field) if !own(&field) => refusal.field(at(&field)),
             _ => refusal,
         })

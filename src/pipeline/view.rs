@@ -87,7 +87,10 @@ pub struct PipelineError {
 }
 
 pub async fn read(intake: &Intake, id: PipelineId) -> Result<PipelineView, StoreError> {
-    let pipeline = Pipeline::find(intake, id).await?;
+    whole(intake, Pipeline::find(intake, id).await?).await
+}
+
+pub async fn whole(intake: &Intake, pipeline: Pipeline) -> Result<PipelineView, StoreError> {
     let errors = errors(intake, &pipeline).await?;
     Ok(PipelineView { errors, ..brief(intake, pipeline).await? })
 }
@@ -128,11 +131,11 @@ fn step(pipeline: &Pipeline, name: &str, counts: &StepCounts) -> StepView {
     let jobs = counts.get(name).cloned().unwrap_or_default();
     let of = |state: State| jobs_in(&jobs, &[state]);
     let mut stats = PipelineStats {
-        total: jobs.values().sum::<u64>() + taken.refused,
+        total: jobs.values().sum::<u64>() + taken.lost.len() as u64,
         queued: of(State::Queued),
         running: of(State::Running),
         done: of(State::Succeeded),
-        failed: of(State::Failed) + taken.refused,
+        failed: of(State::Failed) + taken.lost.len() as u64,
         cancelled: of(State::Cancelled),
         percent: 0.0,
     };

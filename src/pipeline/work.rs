@@ -32,7 +32,7 @@ pub async fn of(intake: &Intake, pipeline: &Pipeline, name: &str, step: &StepReq
     let alone = |found: Result<Found, Failure>| vec![Work { name: name.to_owned(), found }];
     let Some(source) = step.source() else {
         let Some(input) = &step.input else { return Ok(Vec::new()) };
-        return match intake.find(input, None, step.from, now).await {
+        return match intake.find(input, pipeline.document.owner.as_ref(), step.from, now).await {
             Ok(found) => Ok(alone(Ok(found))),
             Err(refusal) if refusal.kind == RefusalKind::Unavailable => Err(refusal),
             Err(refusal) => Ok(alone(Err(failure(refusal)))),

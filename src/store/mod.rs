@@ -33,8 +33,8 @@ mod workers;
 
 pub use access::{AUDIT_KEPT, Access, Audit};
 pub use history::{History, Measure, Step, Stretch, Sums};
-pub use outbox::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, Outbox, Settled, Target, Try};
-pub use pipelines::{PipelineRow, Pipelines, StepCounts};
+pub use outbox::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, Letter, Outbox, Settled, Target, Told, Try};
+pub use pipelines::{PipelineFilter, PipelineRow, Pipelines, StepCounts};
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
 

@@ -2,10 +2,11 @@
 //! or given up. So nothing that has happened goes untold, and nothing is told that has not: a stale worker's verbs change nothing
 //! and write nothing.
 
-use super::{LeaseLost, Result};
-use crate::job::{HookKind, Job, JobId, Occasion, Record};
+use super::{LeaseLost, Result, document};
+use crate::job::{HookKind, Job, JobId, Occasion, PipelineId, Record, State, Webhook};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// How long the log of ended deliveries is kept.
@@ -62,7 +63,11 @@ pub struct Delivery {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub event: Occasion,
-    pub job: JobId,
+    /// Either the job that it tells of, or the pipeline.
+    pub job: Option<JobId>,
+    #[serde(default)]
+    pub pipeline: Option<PipelineId>,
+    /// The job's.
     pub queue: String,
     pub target: Target,
     pub state: DeliveryState,
@@ -76,11 +81,20 @@ pub struct Delivery {
     pub tries: Vec<Try>,
 }
 
-/// A delivery with the job it tells of, as the job was then.
+/// What a letter tells of, as it was then.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Told {
+    Job(Box<Job>),
+    /// As the API shows it: the store knows nothing of what is in it.
+    Pipeline(Value),
+}
+
+/// A delivery with what it tells of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     pub delivery: Delivery,
-    pub job: Job,
+    pub told: Told,
     /// Its endpoint has said that it wants nothing more.
     pub is_off: bool,
 }
@@ -98,15 +112,16 @@ pub struct Settled {
 pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     pub job: Option<JobId>,
+    pub pipeline: Option<PipelineId>,
     /// Newest first, below this one.
     pub before: Option<String>,
     pub limit: usize,
 }
 
-/// Letters that a change of their job has written.
+/// Letters that a change of their job or pipeline has written.
 ///
 /// Every transition of a job writes one for each who wants to hear of it: its webhook, its queue's hooks, its address and the admins'.
-/// Progress writes one for each tenth that is done.
+/// Progress writes one for each tenth that is done. A pipeline's end writes one for its webhook.
 #[async_trait::async_trait]
 pub trait Outbox {
     /// Takes up to `max` letters that are due, those due for longest first. Each is the caller's until `until`, and due again then.
@@ -121,15 +136,26 @@ pub trait Outbox {
 }
 
 /// A letter that a transition writes.
+#[derive(Debug, Clone)]
 pub struct Letter {
     pub delivery: Delivery,
-    pub job: Job,
+    pub told: Told,
+}
+
+impl Letter {
+    /// Of a pipeline that has just ended, if its webhook wants to hear how.
+    pub fn of_pipeline(id: PipelineId, state: State, webhook: &Webhook, told: Value, now: Timestamp) -> Option<Letter> {
+        let event = Occasion::of(state.as_str()).filter(|event| event.is_last() && webhook.wants(*event))?;
+        let target = Target::Webhook { url: webhook.url.clone() };
+        Some(Letter { delivery: Delivery { pipeline: Some(id), ..Delivery::new(event, target, now) }, told: Told::Pipeline(told) })
+    }
 }
 
 /// What is to be told of this record, which a transition of this kind has just changed.
 pub fn letters(record: &Record, kind: &str, now: Timestamp) -> Vec<Letter> {
     let Some(event) = Occasion::of(kind) else { return Vec::new() };
-    targets(record, event).into_iter().map(|target| Letter { delivery: Delivery::new(record, event, target, now), job: told(record) }).collect()
+    let delivery = |target| Delivery { job: Some(record.job.id), queue: record.job.queue.clone(), ..Delivery::new(event, target, now) };
+    targets(record, event).into_iter().map(|target| Letter { delivery: delivery(target), told: told(record) }).collect()
 }
 
 /// What is to be told of this record's progress, which was `before` until now.
@@ -154,20 +180,36 @@ fn targets(record: &Record, event: Occasion) -> Vec<Target> {
     targets
 }
 
-fn told(record: &Record) -> Job {
+fn told(record: &Record) -> Told {
     let mut job = record.job.clone();
     job.outputs.truncate(OUTPUTS_MAX);
-    job
+    Told::Job(Box::new(job))
+}
+
+impl Told {
+    pub fn job(&self) -> Option<&Job> {
+        match self {
+            Told::Job(job) => Some(job),
+            Told::Pipeline(_) => None,
+        }
+    }
+
+    /// What a keeper has written of what this delivery tells.
+    pub fn read(delivery: &Delivery, text: &str) -> Result<Told> {
+        Ok(if delivery.pipeline.is_some() { Told::Pipeline(document::parse(text)?) } else { Told::Job(document::parse(text)?) })
+    }
 }
 
 impl Delivery {
-    pub fn new(record: &Record, event: Occasion, target: Target, now: Timestamp) -> Delivery {
+    /// Of nothing yet.
+    fn new(event: Occasion, target: Target, now: Timestamp) -> Delivery {
         Delivery {
             id: Delivery::new_id(),
             at: now,
             event,
-            job: record.job.id,
-            queue: record.job.queue.clone(),
+            job: None,
+            pipeline: None,
+            queue: String::new(),
             target,
             state: DeliveryState::Pending,
             taken: 0,
@@ -184,6 +226,11 @@ impl Delivery {
     /// The id that sorts before all of this time.
     pub fn first_id(at: Timestamp) -> String {
         format!("msg_{:012x}", at.as_millisecond().max(0))
+    }
+
+    /// The id of what it tells of.
+    pub fn about(&self) -> String {
+        self.job.map(|id| id.to_string()).or(self.pipeline.map(|id| id.to_string())).unwrap_or_default()
     }
 
     pub fn is_pending(&self) -> bool {
@@ -209,6 +256,13 @@ impl Delivery {
         self.taken += 1;
         self.state = DeliveryState::Pending;
         (self.next_try, self.replayed_at) = (Some(now), Some(now));
+    }
+}
+
+impl DeliveryFilter {
+    /// The id of what they are to tell of.
+    pub fn about(&self) -> Option<String> {
+        self.job.map(|id| id.to_string()).or(self.pipeline.map(|id| id.to_string()))
     }
 }
 

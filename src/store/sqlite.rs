@@ -26,13 +26,14 @@ use writer::Writer;
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
 /// The schema by version: a new database gets all of it, an old one what it lacks.
-const SCHEMA: [&str; 6] = [
+const SCHEMA: [&str; 7] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 #[derive(Clone)]

@@ -13,7 +13,7 @@ const DAY: i64 = 86_400;
 fn tokens_are_kept_until_they_are_revoked() {
     on_every_store(|store| async move {
         assert!(store.tokens().await.unwrap().is_empty());
-        let token = |name: &str| Token::new(name, vec![Scope::Submit], Quota { jobs: Some(3), bytes_per_day: None }, at(0)).0;
+        let token = |name: &str| Token::new(name, vec![Scope::Submit], Quota { jobs: Some(3), ..Quota::default() }, at(0)).0;
         let (first, second) = (token("first"), token("second"));
         store.put_token(second.clone()).await.unwrap();
         store.put_token(first.clone()).await.unwrap();
@@ -34,6 +34,50 @@ fn a_day_adds_up_and_the_next_one_begins_at_nothing() {
         assert_eq!(store.spend("a", 7, at(1)).await.unwrap(), 12);
         assert_eq!(store.spend("b", 1, at(1)).await.unwrap(), 1);
         assert_eq!(store.spend("a", 2, at(DAY)).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_token_runs_no_more_jobs_than_its_slots_and_holds_up_nobody() {
+    on_every_store(|store| async move {
+        let owned = |second, owner: Option<&str>| {
+            let mut new = new_job(second);
+            new.record.owner = owner.map(str::to_owned);
+            new
+        };
+        let limited = |slots| Token { id: "a".into(), ..Token::new("a", vec![Scope::Submit], Quota { slots, ..Quota::default() }, at(0)).0 };
+        store.put_token(limited(Some(2))).await.unwrap();
+        let (mut hers, mut others) = (Vec::new(), Vec::new());
+        for second in 0..150 {
+            hers.push(store_of(&store, owned(second, Some("a"))).await);
+        }
+        for owner in [Some("b"), None] {
+            others.push(store_of(&store, owned(200, owner)).await);
+        }
+        let lease = async |max, second| {
+            let leased = store.lease(lease_request(max, 999), at(second)).await.unwrap();
+            leased.iter().map(|record| record.job.id).collect::<Vec<_>>()
+        };
+        // A batch takes no more than there are slots, either.
+        assert_eq!(lease(1, 300).await, hers[..1]);
+        assert!(lease(3, 301).await.iter().filter(|id| hers.contains(id)).count() <= 1);
+        let rest: Vec<_> = [lease(3, 302).await, lease(3, 303).await].concat();
+        assert!(rest.iter().all(|id| others.contains(id)), "hers wait, and let the others pass");
+        assert_eq!(lease(9, 304).await, []);
+        let end = |job| finish(Lease { job, attempt: 1 }, None, None);
+        store.finish(end(hers[0]), at(305)).await.unwrap().unwrap();
+        assert_eq!(lease(9, 306).await, hers[2..3], "in their order");
+        let (_, taken) = store.finish_and_lease(end(hers[1]), lease_request(1, 999), at(307)).await.unwrap();
+        assert_eq!(taken[0].job.id, hers[3]);
+        // A live change, and a token that is gone.
+        store.put_token(limited(Some(3))).await.unwrap();
+        assert_eq!(lease(9, 308).await, hers[4..5]);
+        store.put_token(limited(None)).await.unwrap();
+        assert_eq!(lease(2, 309).await, hers[5..7]);
+        store.put_token(limited(Some(1))).await.unwrap();
+        assert_eq!(lease(9, 310).await, []);
+        store.revoke_token("a").await.unwrap();
+        assert_eq!(lease(9, 311).await, hers[7..16]);
     });
 }
 

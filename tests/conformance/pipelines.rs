@@ -4,8 +4,10 @@ use super::{heard, on_every_store};
 use crate::support::records::{at, finish, lease_request, new_job, store_of};
 use jiff::Timestamp;
 use millrace::failure::{Code, Failure};
-use millrace::job::{CancelMode, JobId, Lease, PipelineId, State};
-use millrace::store::{Filter, NewJob, Notice, PipelineRow, PurgePolicy, StepCounts, Store, StoreError};
+use millrace::job::{CancelMode, JobId, Lease, Occasion, PipelineId, State, Webhook};
+use millrace::store::{
+    DeliveryFilter, Filter, Letter, NewJob, Notice, PipelineFilter, PipelineRow, PurgePolicy, StepCounts, Store, StoreError, Target, Told,
+};
 use std::sync::Arc;
 
 fn row(second: i64) -> PipelineRow {
@@ -15,6 +17,7 @@ fn row(second: i64) -> PipelineRow {
         state: State::Running,
         created_at: at(second),
         finished_at: None,
+        owner: None,
         document: "{\"a\": \"ж\\n\"}".into(),
     }
 }
@@ -42,7 +45,11 @@ fn counts(steps: &[(&str, State, u64)]) -> StepCounts {
 }
 
 async fn put(store: &Arc<dyn Store>, row: PipelineRow, jobs: Vec<NewJob>, second: i64) -> bool {
-    store.put_pipeline(row, jobs, at(second)).await.unwrap()
+    store.put_pipeline(row, jobs, None, at(second)).await.unwrap()
+}
+
+async fn listed(store: &Arc<dyn Store>, filter: PipelineFilter) -> Vec<PipelineId> {
+    store.pipelines(filter).await.unwrap().iter().map(|row| row.id).collect()
 }
 
 #[test]
@@ -74,7 +81,7 @@ fn a_job_that_cannot_be_inserted_keeps_its_pipeline_where_it_is() {
         let first = row(0);
         let mut wrong = job_of(&first, "a", 0);
         wrong.record.job.after = vec![JobId::new()];
-        let refused = store.put_pipeline(first.clone(), vec![job_of(&first, "a", 0), wrong], at(0)).await;
+        let refused = store.put_pipeline(first.clone(), vec![job_of(&first, "a", 0), wrong], None, at(0)).await;
         assert!(matches!(refused, Err(StoreError::UnknownDependency(_))), "{refused:?}");
         assert!(matches!(store.pipeline(first.id).await, Err(StoreError::NotFound(_))));
         assert_eq!(store.counts().await.unwrap().get("image"), None);
@@ -158,10 +165,7 @@ fn pipelines_are_listed_by_state_and_their_ends_are_told() {
             assert!(put(&store, row.clone(), vec![], 0).await);
         }
         assert!(put(&store, ended(&rows[1], State::Failed, 5), vec![], 5).await);
-        let list = |state, before, limit| {
-            let store = &store;
-            async move { store.pipelines(state, before, limit).await.unwrap().iter().map(|row| row.id).collect::<Vec<_>>() }
-        };
+        let list = |state, before, limit| listed(&store, PipelineFilter { state, before, limit, owner: None });
         let of = |wanted: &[usize]| wanted.iter().map(|n| rows[*n].id).collect::<Vec<_>>();
         assert_eq!(list(None, None, 3).await, of(&[3, 2, 1]));
         assert_eq!(list(None, Some(rows[1].id), 3).await, of(&[0]));
@@ -201,12 +205,92 @@ fn nothing_of_a_pipeline_that_runs_is_purged_and_all_of_it_goes_in_the_end() {
         let purged = purge(2, at(200)).await;
         assert_eq!((purged.records, purged.pipelines), (1, 1));
         assert!(matches!(store.pipeline(first.id).await, Err(StoreError::NotFound(_))));
-        assert_eq!((store.step_counts(first.id).await.unwrap(), store.pipelines(None, None, 9).await.unwrap()), (StepCounts::new(), vec![]));
+        assert_eq!(
+            (store.step_counts(first.id).await.unwrap(), listed(&store, PipelineFilter { limit: 9, ..PipelineFilter::default() }).await),
+            (StepCounts::new(), vec![])
+        );
         // One that never had a job.
         let bare = row(300);
         assert!(put(&store, bare.clone(), vec![], 300).await);
         assert!(put(&store, ended(&bare, State::Failed, 301), vec![], 301).await);
         assert_eq!(purge(2, at(301)).await.pipelines, 0);
         assert_eq!(purge(2, at(302)).await.pipelines, 1);
+    });
+}
+
+#[test]
+fn a_key_stands_for_one_pipeline() {
+    on_every_store(|store| async move {
+        let key = |key: &str, digest: &str| Some((key.to_owned(), digest.to_owned()));
+        let (first, again, other) = (row(0), row(1), row(2));
+        assert_eq!(store.begin_pipeline(first.clone(), key("k", "d"), at(0)).await.unwrap(), first.id);
+        assert_eq!(store.begin_pipeline(again.clone(), key("k", "d"), at(1)).await.unwrap(), first.id);
+        assert_eq!(store.pipeline(first.id).await.unwrap(), first);
+        assert!(matches!(store.pipeline(again.id).await, Err(StoreError::NotFound("pipeline"))));
+        let mismatch = store.begin_pipeline(again.clone(), key("k", "e"), at(1)).await;
+        assert!(matches!(mismatch, Err(StoreError::IdempotencyMismatch)), "{mismatch:?}");
+        assert_eq!(store.begin_pipeline(other.clone(), None, at(2)).await.unwrap(), other.id);
+        // A job's key is another thing.
+        let job = NewJob { idempotency: key("k", "job"), ..new_job(3) };
+        store.insert(vec![job], at(3)).await.unwrap();
+        // What was purged is stood for by nothing.
+        assert!(put(&store, ended(&first, State::Failed, 5), vec![], 5).await);
+        let policy = PurgePolicy { outputs_before: [].into(), records_before: [("image".to_owned(), at(9))].into(), limit: 9 };
+        assert_eq!(store.purge(policy, at(9)).await.unwrap().pipelines, 1);
+        assert_eq!(store.begin_pipeline(again.clone(), key("k", "e"), at(10)).await.unwrap(), again.id);
+    });
+}
+
+#[test]
+fn a_token_finds_its_own_pipelines() {
+    on_every_store(|store| async move {
+        let of = |owner: Option<&str>, second| PipelineRow { owner: owner.map(str::to_owned), ..row(second) };
+        let (hers, his, nobodys) = ([of(Some("a"), 0), of(Some("a"), 1), of(Some("a"), 2)], of(Some("b"), 3), of(None, 4));
+        for row in hers.iter().chain([&his, &nobodys]) {
+            store.begin_pipeline(row.clone(), None, at(5)).await.unwrap();
+        }
+        assert!(put(&store, ended(&hers[1], State::Failed, 6), vec![], 6).await);
+        assert_eq!(store.pipeline(hers[1].id).await.unwrap().owner.as_deref(), Some("a"));
+        let list = |state, before, limit| listed(&store, PipelineFilter { state, owner: Some("a".into()), before, limit });
+        assert_eq!(list(None, None, 9).await, [hers[2].id, hers[1].id, hers[0].id]);
+        assert_eq!(list(None, Some(hers[2].id), 1).await, [hers[1].id]);
+        assert_eq!(list(Some(State::Running), None, 9).await, [hers[2].id, hers[0].id]);
+        // One that goes on again is in no list of those that ended, and nothing purges it.
+        let again = PipelineRow { state: State::Running, finished_at: None, ..next(&next(&hers[1])) };
+        assert!(put(&store, again.clone(), vec![], 7).await);
+        assert_eq!(store.pipeline(again.id).await.unwrap(), again);
+        assert_eq!((list(Some(State::Failed), None, 9).await, list(Some(State::Running), None, 9).await.len()), (vec![], 3));
+        let policy = PurgePolicy { outputs_before: [].into(), records_before: [("image".to_owned(), at(99))].into(), limit: 9 };
+        assert_eq!(store.purge(policy.clone(), at(99)).await.unwrap().pipelines, 0);
+        assert!(put(&store, ended(&again, State::Failed, 50), vec![], 50).await);
+        assert_eq!(store.purge(policy, at(99)).await.unwrap().pipelines, 1);
+        assert_eq!(list(None, None, 9).await, [hers[2].id, hers[0].id]);
+    });
+}
+
+#[test]
+fn an_end_is_told_once_however_many_see_it() {
+    on_every_store(|store| async move {
+        let first = row(0);
+        assert!(put(&store, first.clone(), vec![], 0).await);
+        let webhook = Webhook { url: "https://site.example/hook".into(), events: vec![Occasion::Failed] };
+        let told = serde_json::json!({"id": first.id, "stats": {"failed": 1}});
+        let letter = |state| Letter::of_pipeline(first.id, state, &webhook, told.clone(), at(5));
+        assert!(letter(State::Succeeded).is_none() && letter(State::Running).is_none(), "nobody wants to hear of it");
+        let tries = (0..8).map(|_| {
+            let (store, row, letter) = (store.clone(), ended(&first, State::Failed, 5), letter(State::Failed));
+            tokio::spawn(async move { store.put_pipeline(row, vec![], letter, at(5)).await.unwrap() })
+        });
+        let won = futures::future::join_all(tries).await.into_iter().filter(|won| *won.as_ref().unwrap()).count();
+        let taken = store.take_due(9, at(40), at(6)).await.unwrap();
+        assert_eq!((won, taken.len(), store.take_due(9, at(40), at(6)).await.unwrap().len()), (1, 1, 0));
+        let (delivery, is_off) = (&taken[0].delivery, taken[0].is_off);
+        assert_eq!((delivery.event, delivery.pipeline, delivery.job, delivery.queue.as_str()), (Occasion::Failed, Some(first.id), None, ""));
+        assert_eq!((&delivery.target, is_off), (&Target::Webhook { url: webhook.url.clone() }, false));
+        assert_eq!(taken[0].told, Told::Pipeline(told));
+        let of = |pipeline| DeliveryFilter { pipeline: Some(pipeline), limit: 9, ..DeliveryFilter::default() };
+        assert_eq!(store.deliveries(of(first.id)).await.unwrap().len(), 1);
+        assert_eq!(store.deliveries(of(PipelineId::new())).await.unwrap(), []);
+        assert_eq!(store.delivery(&delivery.id).await.unwrap().told, taken[0].told);
     });
 }

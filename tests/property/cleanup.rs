@@ -79,7 +79,8 @@ impl House {
         let staging = Staging::open(&folder.path().join("staging")).unwrap();
         let queues = Arc::new(Queues::load(&[]).unwrap());
         let telling = Telling::default();
-        let intake = Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![], outbound: None, telling };
+        let intake =
+            Intake { store: store.clone(), blobs: blobs.clone(), staging, queues, input_roots: vec![], input_blobs: vec![], outbound: None, telling };
         House { intake, store, blobs, now: Timestamp::now(), jobs: vec![], running: HashMap::new(), folder }
     }
 

@@ -10,7 +10,7 @@ use millrace::failure::{Code, Failure};
 use millrace::format::Format;
 use millrace::intake::{Intake, Telling};
 use millrace::job::{JobId, Lease, Output, PipelineId, State};
-use millrace::pipeline::{self, PipelineView, StepState};
+use millrace::pipeline::{self, PipelineView, StepState, Submission};
 use millrace::queue::Queues;
 use millrace::store::sqlite::SqliteStore;
 use millrace::store::{Filter, Finish, LeaseRequest, OutputDone, Store};
@@ -136,13 +136,15 @@ impl House {
             staging,
             queues: Arc::new(Queues::load(&[]).unwrap()),
             input_roots: vec![],
+            input_blobs: vec![],
             outbound: None,
             telling: Telling::default(),
         };
         let now = Timestamp::now();
         let upload = intake.receive("a.txt", &b"hello"[..], now).await.unwrap();
         let request = serde_json::from_value(request(&steps, &upload.id, on_failure)).unwrap();
-        let pipeline = pipeline::submit(&intake, request, now).await.unwrap().id;
+        let submission = Submission { request, owner: None, idempotency_key: None };
+        let pipeline = pipeline::submit(&intake, submission, now).await.unwrap().pipeline.id;
         let expected = expected(&steps);
         House { store, intake, now, pipeline, steps, expected, _folder: folder }
     }

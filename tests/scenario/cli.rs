@@ -190,6 +190,34 @@ async fn queues_are_set_paused_and_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_seen_at_one_look() {
+    let client = Client::start(Config::default()).await;
+    let id = client.running().await;
+    // No terminal: it is told once.
+    let told = client.ok(&["top"]).await;
+    let job = told.lines().find(|line| line.starts_with(&id)).expect("the job is told of");
+    assert!(job.contains("archive") && job.contains("x.attack"), "{told}");
+    assert!(told.lines().any(|line| line.starts_with("archive ") && line.contains("1/2")) && told.contains("workers: 1"), "{told}");
+    let look = client.json(&["top", "--once"]).await;
+    assert_eq!((&look["running"][0]["id"], look["queues"].as_array().unwrap().len()), (&json!(id), 7));
+    client.ok(&["jobs", "cancel", &id, "--kill"]).await;
+    client.server.ended(&id).await;
+    assert!(client.ok(&["top", "--once"]).await.ends_with("Nothing runs.\n"));
+    client.server.stop();
+}
+
+#[test]
+fn every_command_has_a_page_in_the_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    millrace(folder.path(), &["man", pages.to_str().unwrap()], &[]).said();
+    for page in ["millrace.1", "millrace-convert.1", "millrace-jobs-list.1", "millrace-top.1"] {
+        let shown = tool("man", &["-l", pages.join(page).to_str().unwrap()]);
+        assert!(shown.contains("SYNOPSIS") && shown.contains("DESCRIPTION"), "{page}: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn schedules_are_put_run_and_deleted() {
     let client = Client::start(Config::default()).await;
     let table = client.ok(&["schedules", "list"]).await;

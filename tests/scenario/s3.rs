@@ -185,3 +185,42 @@ async fn the_service_keeps_inputs_and_outputs_in_s3() {
         server.stop();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_site_has_put_into_its_bucket_is_read_and_left_alone() {
+    let s3 = S3Server::start().await;
+    let server = Server::start(Config::default().s3(&s3).variable("INPUTS_BLOBS", "incoming/")).await;
+    let picture = std::fs::read(fixture("image/png/good/scene.png")).unwrap();
+    let put = |key: &str| {
+        std::fs::create_dir_all(s3.object(key).parent().unwrap()).unwrap();
+        std::fs::write(s3.object(key), &picture).unwrap();
+        // Older than anything that may still be under way.
+        let old = std::time::SystemTime::now() - Duration::from_secs(7200);
+        std::fs::File::options().write(true).open(s3.object(key)).unwrap().set_modified(old).unwrap();
+    };
+    for key in ["incoming/a/scene.png", "private/scene.png", "uploads/nobodys"] {
+        put(key);
+    }
+    let upload = server.upload("scene.png", picture.clone()).await;
+    let submit = async |key: &str| server.send(Method::POST, "/v1/jobs", &json!({"input": {"blob": key}, "to": "webp"})).await;
+    let job: serde_json::Value = submit("incoming/a/scene.png").await.json().await.unwrap();
+    let job = server.ended(&text_of(&job, "id")).await;
+    assert_eq!((&job["state"], &job["input"]["name"], &job["from"]), (&json!("succeeded"), &json!("scene.png"), &json!("png")), "{job}");
+    assert_eq!(job["input"]["sha256"], hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&picture)));
+    for key in [
+        "private/scene.png",
+        "incoming/none.png",
+        "incoming/../private/scene.png",
+        "incoming//a/scene.png",
+        "incoming/",
+        &format!("uploads/{upload}"),
+    ] {
+        let refused = submit(key).await;
+        assert_eq!((refused.status().as_u16(), text_of(&refused.json().await.unwrap(), "field").as_str()), (404, "input.blob"), "{key}");
+    }
+    server.send(Method::POST, "/v1/schedules/purge-staging/run", &json!({})).await;
+    server.until("/v1/jobs?queue=cleanup", |page| page["jobs"][0]["state"] == "succeeded").await;
+    assert!(!s3.object("uploads/nobodys").exists(), "what nobody needs of ours is gone");
+    assert!(s3.object("incoming/a/scene.png").exists() && s3.object("private/scene.png").exists(), "the site's own is not");
+    server.stop();
+}

@@ -1,6 +1,7 @@
 //! Tokens by the command line and HTTP: what each may do, how much, and what is noted of it.
 
 use crate::support::command::{Done, millrace};
+use crate::support::events::Events;
 use crate::support::server::{Config, Server, client, text_of};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -172,6 +173,133 @@ async fn one_tokens_files_and_jobs_are_nothing_to_another() {
     // Her own she may use.
     assert_eq!(alice.send(Method::POST, "/v1/probe", Some(json!({"input": {"job": hers}}))).await.status(), 200);
     assert_eq!(alice.submit(json!({"to": "noop", "after": [hers]})).await.status(), 202);
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tokens_pipelines_are_nothing_to_another() {
+    let site = Site::start(Config::default()).await;
+    let (alice, mallory) = (site.token("alice", "submit", &["--jobs", "2"]).await, site.token("mallory", "submit", &[]).await);
+    let upload: Value = alice.upload("hello").await.json().await.unwrap();
+    let step = |input: Value| json!({"input": input, "to": "noop"});
+    let pipeline = |steps: Value| Some(json!({"steps": steps}));
+    let own = step(json!({"upload": upload["id"]}));
+    let keyed = async |holder: &Holder<'_>, steps: Value| {
+        let url = format!("{}/v1/pipelines", site.server.url());
+        holder.client.post(url).header("Idempotency-Key", "k").json(&pipeline(steps)).send().await.unwrap()
+    };
+    // Six jobs, of which her quota lets two wait or run at a time.
+    let steps: serde_json::Map<String, Value> = (0..6).map(|n| (format!("s{n}"), own.clone())).collect();
+    let sent = keyed(&alice, steps.clone().into()).await;
+    assert_eq!(sent.status(), 202);
+    let id = text_of(&sent.json::<Value>().await.unwrap(), "id");
+    let path = format!("/v1/pipelines/{id}");
+    for path in [path.clone(), format!("/v1/pipelines//{id}"), format!("{path}/"), format!("/v1/pipelines/{}", id.to_uppercase())] {
+        assert_eq!(mallory.send(Method::GET, &path, None).await.status(), 404, "{path}");
+    }
+    for verb in ["cancel", "retry"] {
+        assert_eq!(mallory.status(Method::POST, &format!("{path}/{verb}")).await, 404, "{verb}");
+    }
+    // What is not there is refused in the same words.
+    let nobody = format!("/v1/pipelines/{}", millrace::job::PipelineId::new());
+    let words = async |path: &str, id: &str| mallory.send(Method::GET, path, None).await.text().await.unwrap().replace(id, "ID");
+    assert_eq!(words(&path, &id).await, words(&nobody, nobody.rsplit('/').next().unwrap()).await);
+    for input in [json!({"upload": upload["id"]}), json!({"job": millrace::job::JobId::new()})] {
+        let refused = mallory.send(Method::POST, "/v1/pipelines", pipeline(json!({"s0": step(input)}))).await;
+        assert_eq!(refused.status(), 404);
+    }
+    let theirs: Value = mallory.upload("other").await.json().await.unwrap();
+    let sent = keyed(&mallory, json!({"s0": step(json!({"upload": theirs["id"]}))})).await;
+    assert_eq!(sent.status(), 202, "her key is not his");
+    let list = async |holder: &Holder<'_>| {
+        let page: Value = holder.send(Method::GET, "/v1/pipelines", None).await.json().await.unwrap();
+        page["pipelines"].as_array().unwrap().len()
+    };
+    assert_eq!((list(&alice).await, list(&mallory).await), (1, 1));
+    assert_eq!(site.server.json("/v1/pipelines").await["pipelines"].as_array().unwrap().len(), 2, "the admin sees them all");
+    // Its jobs are hers, and wait for her quota.
+    let done = site.server.until(&path, |pipeline| pipeline["state"] != "running").await;
+    assert_eq!((&done["state"], &done["stats"]["done"]), (&json!("succeeded"), &json!(6)), "{done}");
+    let jobs: Value = alice.send(Method::GET, &format!("/v1/jobs?pipeline={id}"), None).await.json().await.unwrap();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 6);
+    let his: Value = mallory.send(Method::GET, &format!("/v1/jobs?pipeline={id}"), None).await.json().await.unwrap();
+    assert_eq!(his["jobs"], json!([]));
+    let full = json!({"to": "noop", "run_at": "2999-01-01T00:00:00Z"});
+    assert_eq!((alice.submit(full.clone()).await.status(), alice.submit(full).await.status()), (202.try_into().unwrap(), 202.try_into().unwrap()));
+    let refused = alice.send(Method::POST, "/v1/pipelines", pipeline(json!({"s0": own}))).await;
+    assert_eq!((refused.status().as_u16(), text_of(&refused.json::<Value>().await.unwrap(), "field").as_str()), (429, "quota.jobs"));
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_hears_of_its_own_jobs_alone() {
+    let site = Site::start(Config::default()).await;
+    let (alice, mallory) = (site.token("alice", "submit", &[]).await, site.token("mallory", "submit", &[]).await);
+    let reader = site.token("reader", "read", &[]).await;
+    let listen = async |holder: &Holder<'_>| Events::of(holder.send(Method::GET, "/v1/events?last_event_id=0", None).await, None);
+    let (mut hears, mut all) = (listen(&mallory).await, listen(&reader).await);
+    let upload: Value = alice.upload("hello").await.json().await.unwrap();
+    let steps = json!({"a": {"input": {"upload": upload["id"]}, "to": "noop"}});
+    let hers: Value = alice.send(Method::POST, "/v1/pipelines?wait=60s", Some(json!({"steps": steps}))).await.json().await.unwrap();
+    assert_eq!(hers["state"], "succeeded", "{hers}");
+    // It is not told of its own queue, either.
+    assert_eq!(site.server.send(Method::PATCH, "/v1/queues/archive", &json!({"concurrency": 3})).await.status(), 200);
+    let own = mallory.job().await;
+    let mut told = Vec::new();
+    loop {
+        let event = hears.next().await.unwrap();
+        told.push((event.kind.clone(), event.data["job"].clone()));
+        if event.kind == "succeeded" {
+            break;
+        }
+    }
+    let kinds: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).filter(|kind| *kind != "progress").collect();
+    assert_eq!(kinds, ["queued", "started", "output_ready", "succeeded"]);
+    assert!(told.iter().all(|(_, job)| *job == own.as_str()), "{told:?}");
+    // Her own stream has her pipeline, and the reader's has everything.
+    let mut hers_told = listen(&alice).await;
+    let pipeline = hers_told.until(|event| event.kind == "pipeline" && event.data["detail"]["state"] == "succeeded").await;
+    assert_eq!(pipeline.data["detail"]["pipeline"], hers["id"]);
+    all.until(|event| event.kind == "queues").await;
+    all.until(|event| event.data["job"] == own.as_str()).await;
+    let holder: Value = mallory.send(Method::GET, "/v1/self", None).await.json().await.unwrap();
+    assert_eq!((&holder["name"], &holder["scopes"]), (&json!("mallory"), &json!(["submit"])));
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_is_whom_a_trusted_proxy_names() {
+    let config = || Config::default().variable("AUTH_RATE_LIMIT", "3/h");
+    let ask = async |site: &Site, method: Method, from: &str, token: Option<&str>| {
+        let url = format!("{}/v1/queues/video{}", site.server.url(), if method == Method::POST { "/pause" } else { "" });
+        client(token).request(method, url).header("x-forwarded-for", from).send().await.unwrap().status().as_u16()
+    };
+    let site = Site::start(config().variable("AUTH_TRUSTED_PROXIES", "127.0.0.0/8")).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&site, Method::GET, "198.51.100.1", None).await, 401);
+    }
+    assert_eq!(ask(&site, Method::GET, "198.51.100.1", None).await, 429);
+    assert_eq!(ask(&site, Method::GET, "198.51.100.2", None).await, 401, "another client of the same proxy");
+    assert_eq!(ask(&site, Method::POST, "198.51.100.3", Some(ADMIN)).await, 200);
+    assert_eq!(site.server.json("/v1/audit").await["entries"][0]["from"], "198.51.100.3");
+    site.server.stop();
+    let site = Site::start(config()).await;
+    for n in 0..3 {
+        assert_eq!(ask(&site, Method::GET, &format!("198.51.100.{n}"), None).await, 401);
+    }
+    assert_eq!(ask(&site, Method::GET, "198.51.100.9", None).await, 429, "nobody else is believed");
+    assert_eq!(ask(&site, Method::POST, "198.51.100.3", Some(ADMIN)).await, 200);
+    assert_eq!(site.server.json("/v1/audit").await["entries"][0]["from"], "127.0.0.1");
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_names_is_asked_by_no_other() {
+    let site = Site::start(Config::default().variable("AUTH_HOSTS", "convert.example.org")).await;
+    let ask = async |host: &str| site.server.request(Method::GET, "/v1/queues").header("host", host).send().await.unwrap().status().as_u16();
+    for (host, status) in [("convert.example.org", 200), ("127.0.0.1:8080", 200), ("evil.example", 403), ("convert.example.org.evil.example", 403)] {
+        assert_eq!(ask(host).await, status, "{host}");
+    }
     site.server.stop();
 }
 

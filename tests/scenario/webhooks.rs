@@ -106,6 +106,28 @@ async fn what_happens_is_told_in_letters_that_every_library_believes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_whole_pipeline_is_one_letter() {
+    let sink = Sink::start().await;
+    let server = Server::start(config()).await;
+    let upload = server.upload("a.txt", "hello").await;
+    let step = json!({"input": {"upload": upload}, "to": "noop"});
+    let pipeline = json!({"steps": {"a": step, "b": step}, "webhook": {"url": sink.url("/whole")}});
+    let sent: Value = server.send(Method::POST, "/v1/pipelines?wait=60s", &pipeline).await.json().await.unwrap();
+    let letter = sink.asked_for(1).await.remove(0);
+    let (told, id) = (letter.json(), text_of(&sent, "id"));
+    assert_eq!((&told["event"], &told["pipeline"]), (&json!("succeeded"), &sent), "the pipeline as the API shows it");
+    standardwebhooks::Webhook::new(NEW_SECRET).unwrap().verify(&letter.body, &letter.headers).unwrap();
+    let log = server.until(&format!("{DELIVERIES}?pipeline={id}"), |page| page["deliveries"][0]["state"] == "delivered").await;
+    assert_eq!((log["deliveries"].as_array().unwrap().len(), &log["deliveries"][0]["job"]), (1, &Value::Null));
+    let shown = server.json(&format!("{DELIVERIES}/{}", letter.header("webhook-id"))).await;
+    assert_eq!((&shown["pipeline"]["id"], &shown["job"]), (&json!(id), &Value::Null));
+    let refused = server.send(Method::POST, "/v1/pipelines", &json!({"steps": {"a": step}, "webhook": {"url": "ftp://site.example/"}})).await;
+    assert_eq!((refused.status().as_u16(), text_of(&refused.json::<Value>().await.unwrap(), "field").as_str()), (422, "webhook.url"));
+    assert_eq!(sink.asked().len(), 1);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_has_lost_no_letter() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -152,6 +174,10 @@ async fn what_fails_is_tried_again_and_what_is_gone_is_asked_no_more() {
     assert_ne!(asked[0].header("webhook-timestamp"), asked[1].header("webhook-timestamp"), "a signature is of its own time");
     let id = asked[0].header("webhook-id").to_owned();
     let seen = server.until(&format!("{DELIVERIES}/{id}"), |view| view["delivery"]["state"] == "delivered").await;
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    for line in ["{to=\"webhook\",state=\"pending\"} 1", "{to=\"webhook\",state=\"delivered\"} 1", "{to=\"email\",state=\"dead\"} 0"] {
+        assert!(metrics.contains(&format!("millrace_deliveries_total{line}\n")), "{line}: {metrics}");
+    }
     let statuses: Vec<&Value> = seen["delivery"]["tries"].as_array().unwrap().iter().map(|t| &t["status"]).collect();
     assert_eq!(statuses, [500, 204]);
     // A redirect is no success, and is not followed.
@@ -224,7 +250,7 @@ async fn a_day_of_failures_ends_among_the_dead() {
     let webhooks = Arc::new(Webhooks::new(&settings, Arc::new(SystemResolver)).unwrap());
     let queues = Arc::new(Queues::load(&[]).unwrap());
     let stop = CancellationToken::new();
-    let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues, webhooks, mail: None };
+    let notifier = Notifier { store: store.clone(), clock: clock.clone(), queues, webhooks, mail: None, meters: Arc::default() };
     let running = tokio::spawn(notifier.run(stop.clone()));
     let only = async || store.deliveries(DeliveryFilter { limit: 1, ..DeliveryFilter::default() }).await.unwrap().remove(0);
     let settled = async |tries: usize| {

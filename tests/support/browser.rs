@@ -1,6 +1,8 @@
 //! A headless Chromium, spoken to through a pipe (the DevTools protocol): no port, no driver.
 
 use super::server::DEADLINE;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -16,6 +18,8 @@ pub struct Browser {
     /// What came unasked, oldest first.
     events: Vec<Value>,
     session: Option<String>,
+    /// What was set of `prefers-color-scheme` and its like.
+    preferences: Vec<Value>,
     calls: u64,
     _profile: tempfile::TempDir,
 }
@@ -44,7 +48,7 @@ impl Browser {
                 message.clear();
             }
         });
-        let mut browser = Browser { child, pipe, answers, events: Vec::new(), session: None, calls: 0, _profile: profile };
+        let mut browser = Browser { child, pipe, answers, events: Vec::new(), session: None, preferences: Vec::new(), calls: 0, _profile: profile };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let attached = browser.call("Target.attachToTarget", json!({"targetId": target["targetId"], "flatten": true}));
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
@@ -98,7 +102,16 @@ impl Browser {
 
     /// Sets a feature such as `prefers-color-scheme`.
     pub fn prefer(&mut self, feature: &str, value: &str) {
-        self.call("Emulation.setEmulatedMedia", json!({"features": [{"name": feature, "value": value}]}));
+        self.preferences.retain(|known| known["name"] != feature);
+        self.preferences.push(json!({"name": feature, "value": value}));
+        let features = self.preferences.clone();
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// What is seen now, as PNG.
+    pub fn picture(&mut self) -> Vec<u8> {
+        let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
     /// Lays the page out for a screen of this size.

@@ -27,7 +27,10 @@ impl Events {
             Some(id) => request.header("last-event-id", id),
             None => request,
         };
-        let response = request.send().await.unwrap();
+        Events::of(request.send().await.unwrap(), after)
+    }
+
+    pub fn of(response: Response, after: Option<u64>) -> Events {
         assert_eq!(response.status(), 200);
         Events { response, text: String::new(), last: after }
     }

@@ -62,6 +62,7 @@ impl Service {
             staging: staging.clone(),
             queues: queues.clone(),
             input_roots: vec![],
+            input_blobs: vec![],
             outbound: None,
             telling: Telling::default(),
         });

@@ -27,7 +27,7 @@ const CHARTS = [
 export function charts(failed) {
   const drawn = CHARTS.map(chart);
   const choice = element("select", { "aria-label": t("Time shown") }, ...WINDOWS.map(([value, text]) => element("option", { value }, text)));
-  const made = element("section", { class: "charts-section", "aria-labelledby": "charts-title" },
+  const made = element("section", { class: "charts-section", "data-needs": "read", "aria-labelledby": "charts-title" },
     element("div", { class: "title-row" }, element("h2", { id: "charts-title" }, t("Lately, in figures")), choice),
     element("div", { class: "charts" }, ...drawn.map((one) => one.element)));
 

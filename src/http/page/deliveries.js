@@ -38,7 +38,7 @@ view("letters", (root, _place, tools) => {
       read();
     });
     const last = letter.tries.at(-1);
-    return element("tr", {}, element("th", { scope: "row" }, letter.event), element("td", {}, element("a", { class: "id", href: `#/jobs/${letter.job}` }, letter.job.slice(-8))), element("td", { class: "wrap" }, targetOf(letter.target)),
+    return element("tr", {}, element("th", { scope: "row" }, letter.event), element("td", {}, element("a", { class: "id", href: letter.pipeline ? `#/pipelines/${letter.pipeline}` : `#/jobs/${letter.job}` }, (letter.pipeline ?? letter.job).slice(-8))), element("td", { class: "wrap" }, targetOf(letter.target)),
       element("td", {}, STATES[letter.state]), element("td", {}, String(letter.tries.length)), element("td", { class: "wrap" }, last ? [last.status, last.answer].filter(Boolean).join(" ").slice(0, 200) : "\u2013"), element("td", {}, when(letter.at)),
       element("td", { class: "actions" }, letter.state === "pending" ? "" : again));
   }

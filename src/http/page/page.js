@@ -69,7 +69,7 @@ async function readNow() {
     const [running, queued, page] = await Promise.all([
       ask("GET", "/v1/jobs?state=running&limit=50"), ask("GET", "/v1/jobs?state=queued&limit=25"), ask("GET", `/v1/jobs?${search}`),
     ]);
-    show(running.jobs, queued.jobs, page.jobs.filter(isOver));
+    show(running.jobs, queued.jobs, page.jobs.filter(isOver), Boolean(running.cursor || queued.cursor));
   } catch (error) {
     if (error.document?.status) failed(error);
   }
@@ -77,13 +77,13 @@ async function readNow() {
   if (again) read();
 }
 
-function show(running, queued, over) {
+function show(running, queued, over, more) {
   const line = [...running, ...queued.reverse()];
   underWay.show(line);
   recent.show(over);
   [...line, ...over].forEach(files.job);
   at("under-way-empty").hidden = line.length > 0;
-  say(at("under-way-count"), line.length ? String(line.length) : "");
+  say(at("under-way-count"), line.length ? `${line.length}${more ? "+" : ""}` : "");
   at("recent-empty").hidden = over.length > 0;
   const narrowed = at("search").value.trim() || at("state").value;
   say(at("recent-empty"), narrowed ? t("No ended job is like that.") : t("No job has ended yet. Finished files stay here to be downloaded."));
@@ -97,13 +97,22 @@ function link(state, text) {
   say(at("link-text"), text);
 }
 
+/// Shows what the token is good for, and nothing else.
+async function fit() {
+  const { scopes } = await ask("GET", "/v1/self");
+  document.querySelectorAll("[data-needs]").forEach((part) => {
+    part.hidden = !scopes.includes(part.dataset.needs);
+  });
+  if (!figures.element.hidden) figures.read();
+}
+
 function follow() {
   return listen({
     up() {
       link("up", t("Live"));
       notice("");
       readNow();
-      figures.read();
+      fit().catch(failed);
     },
     down(wait) {
       link("down", t("No connection"));

@@ -42,11 +42,12 @@ function one(root, id, tools) {
   const title = element("h2", {}, t("Pipeline"));
   const state = element("span", { class: "state" });
   const cancel = element("button", { type: "button", class: "quiet" }, t("Cancel"));
+  const retry = element("button", { type: "button", class: "quiet", hidden: true }, t("Retry"));
   const facts = element("p", { class: "dim" });
-  const graph = shape("svg", { class: "graph", role: "img" });
+  const graph = shape("svg", { class: "graph", role: "group" });
   const errors = element("tbody", {});
   const table = element("div", { class: "scroll", hidden: true }, element("table", {}, element("tbody", {}), errors));
-  const body = element("article", { class: "one-job" }, element("p", {}, element("a", { href: "#/pipelines" }, t("All pipelines"))), element("header", {}, title, state, cancel), facts,
+  const body = element("article", { class: "one-job" }, element("p", {}, element("a", { href: "#/pipelines" }, t("All pipelines"))), element("header", {}, title, state, retry, cancel), facts,
     element("div", { class: "scroll graph-box" }, graph), table);
   const path = `/v1/pipelines/${encodeURIComponent(id)}`;
   root.append(body);
@@ -54,11 +55,13 @@ function one(root, id, tools) {
     if (!(await confirmed(t("Cancel the whole pipeline?"), t("Cancel them")))) return;
     ask("POST", `${path}/cancel`).catch(tools.failed);
   });
+  retry.addEventListener("click", () => ask("POST", `${path}/retry`).catch(tools.failed));
   return following(async () => {
     const now = await ask("GET", path);
     body.dataset.state = now.state;
     say(state, stateOf(now));
     cancel.hidden = now.state !== "running";
+    retry.hidden = !now.partial && !["failed", "cancelled"].includes(now.state);
     facts.replaceChildren(`${figures(now.stats)}, `, when(now.created_at), now.finished_at ? `, ${t("took {time}", { time: span(between(now.created_at, now.finished_at)) })}` : "");
     draw(graph, now);
     table.hidden = now.errors.length === 0;

@@ -20,14 +20,18 @@ impl Access for RedisStore {
     }
 
     async fn put_token(&self, token: Token) -> Result<()> {
-        let call = cmd("HSET").arg(self.link().key("tokens")).arg(&token.id).arg(document::text(&token)?).clone();
-        self.link().ask_one(&call).await?;
-        Ok(())
+        let put = cmd("HSET").arg(self.link().key("tokens")).arg(&token.id).arg(document::text(&token)?).clone();
+        let slots = match token.quota.slots {
+            Some(slots) => cmd("HSET").arg(self.link().key("slots")).arg(&token.id).arg(slots).clone(),
+            None => cmd("HDEL").arg(self.link().key("slots")).arg(&token.id).clone(),
+        };
+        self.together(&[put, slots]).await.map(drop)
     }
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
-        match decode(self.link().ask_one(cmd("HDEL").arg(self.link().key("tokens")).arg(id)).await?)? {
-            0 => Err(StoreError::NotFound("token")),
+        let gone = |table: &str| cmd("HDEL").arg(self.link().key(table)).arg(id).clone();
+        match self.together(&[gone("tokens"), gone("slots")]).await?.first() {
+            None | Some(0) => Err(StoreError::NotFound("token")),
             _ => Ok(()),
         }
     }

@@ -5,9 +5,9 @@ use super::scripts::COMMIT;
 use super::stored::{self, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds};
 use crate::job::{JobId, LogLine, Record, State};
-use crate::store::outbox::{Letter, letters};
+use crate::store::outbox::letters;
 use crate::store::transition::{self, Kind};
-use crate::store::{Result, StoreError, document};
+use crate::store::{Letter, Result, StoreError, document};
 use ::redis::{Cmd, Pipeline, Value};
 use jiff::Timestamp;
 

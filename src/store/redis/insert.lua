@@ -4,15 +4,15 @@
 --       2 'schedule', 'pipeline' or '' for neither, 3 its name
 --       4-6 of a schedule: the fire it expects, the next one, its JSON; of a pipeline: the version it expects (0: none is there),
 --       how :pipeline:<id> begins from now on, its document
+--       7 number of letters that the pipeline writes, id, JSON and what it tells of each
 --       then per job: id, attempt, what REST names (wa: the ids of all it waits for), body, detail of its event, idempotency key,
 --       digest of the request, what to write when it starts, number of letters, id, JSON and job of each
 -- Returns 'missing' (no such schedule), 'late' (somebody else was faster), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
 --         or a list: per job '' when it is new, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
-local FIRST, KEPT_S = 7, 86400
+local FIRST, KEPT_S = 8 + 3 * ARGV[7], 86400
 local now, kind, name = ARGV[1], ARGV[2], ARGV[3]
-local STATES = {['1'] = 'running', ['2'] = 'succeeded', ['3'] = 'failed', ['4'] = 'cancelled'}
 local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
 local places, total, next_at = {}, 0, FIRST
 while next_at <= #ARGV do
@@ -63,16 +63,8 @@ if kind == 'schedule' then
   call('HSET', P .. ':due', name, ARGV[5])
   call('HSET', P .. ':schedules', name, ARGV[6])
 elseif kind == 'pipeline' and not is_repeated then
-  local before = string.match(pipeline, '^%d+ %S+ (%d)')
-  local st, ended = string.match(ARGV[5], '^%d+ %S+ (%d) %d+ (%S+)$')
-  call('SET', P .. ':pipeline:' .. name, ARGV[5] .. '\n' .. ARGV[6])
-  if before ~= st then
-    if before then call('ZREM', P .. ':pipelines:' .. before, name) end
-    for _, key in ipairs({':pipelines', ':pipelines:' .. st}) do call('ZADD', P .. key, 0, name) end
-    if ended ~= '-' then call('ZADD', P .. ':pipelines-ended', ended, name) end
-    event(now, 'pipeline', '', '', '{"pipeline":"' .. name .. '","state":"' .. STATES[st] .. '"}')
-  end
-  notice('pipeline ' .. name)
+  put_pipeline(name, pipeline, ARGV[5], ARGV[6], now)
+  post_all(name, now, 7)
 end
 for key, value in pairs(keys) do call('SET', P .. ':idem:' .. key, value, 'EX', KEPT_S) end
 -- In queues of which nothing is left that came due earlier, a job that is due gets its turn at once.

@@ -6,7 +6,7 @@ use super::stored::{self, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, outbox, read_all, search};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::outbox::letters;
-use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, document, transition};
+use crate::store::{Filter, Inserted, Jobs, Letter, NewJob, Notice, Result, StoreError, document, transition};
 use ::redis::{Cmd, Value, cmd};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ pub struct Guard {
     pub expected: String,
     pub next: String,
     pub document: String,
+    /// What the pipeline tells.
+    pub letter: Option<Letter>,
 }
 
 /// What an insert came to.
@@ -171,6 +173,7 @@ impl RedisStore {
             Some(guard) => call.arg(guard.kind).arg(&guard.name).arg(&guard.expected).arg(&guard.next).arg(&guard.document),
             None => call.arg(&["", "", "", "", ""]),
         };
+        outbox::add_letters(&mut call, guard.as_ref().and_then(|guard| guard.letter.as_ref()))?;
         for new in &jobs {
             add_job(&mut call, new, now)?;
         }

@@ -7,7 +7,7 @@
 -- Returns {'expired', found...}: jobs past their expires_at, to be failed by the caller before it asks again;
 --         or {'leased', found...}, best first.
 -- Repeated: the leases of the first try are given again.
-local EXPIRED_MAX = 100
+local EXPIRED_MAX, PAGE = 100, 100
 local UNITS = {s = 1, m = 60, h = 3600}
 local now, queue, max = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), VALUES_MAX)
 local answer = {'leased'}
@@ -47,7 +47,40 @@ local rate = tuning and cjson.decode(tuning).rate_limit
 if rate == nil or rate == false then rate = ARGV[7] end
 local note_starts
 max, note_starts = limited(rate == cjson.null and '' or rate, max)
-local heads = max > 0 and call('ZRANGE', P .. ':ready:' .. queue, 0, max - 1, 'WITHSCORES') or {}
+-- What each token may still start that has a number of slots; nil: none has. Jobs that run are few.
+local function slots_left()
+  local slots, left = call('HGETALL', P .. ':slots'), nil
+  for i = 1, #slots, 2 do
+    left = left or {}
+    left[slots[i]] = tonumber(slots[i + 1])
+  end
+  for _, id in ipairs(left and call('ZRANGE', P .. ':leased', 0, -1) or {}) do
+    local owner = load(id).ow
+    if left[owner] then left[owner] = left[owner] - 1 end
+  end
+  return left
+end
+
+-- The first that may start, with their places in the line.
+local function first(wanted)
+  local key, left, heads, at = P .. ':ready:' .. queue, slots_left(), {}, 0
+  if wanted <= 0 then return heads end
+  if not left then return call('ZRANGE', key, 0, wanted - 1, 'WITHSCORES') end
+  repeat
+    local page = call('ZRANGE', key, at, at + PAGE - 1, 'WITHSCORES')
+    for i = 1, #page, 2 do
+      local owner = load(page[i]).ow
+      if #heads < 2 * wanted and (left[owner] or 1) > 0 then
+        heads[#heads + 1], heads[#heads + 2] = page[i], page[i + 1]
+        if left[owner] then left[owner] = left[owner] - 1 end
+      end
+    end
+    at = at + PAGE
+  until #page < 2 * PAGE or #heads >= 2 * wanted
+  return heads
+end
+
+local heads = first(max)
 if #heads == 0 then
   close()
   return answer

@@ -3,9 +3,11 @@
 use super::scripts::{PURGE_LETTERS, SETTLE, TAKE_LETTERS};
 use super::stored::{Facts, decode, leased};
 use super::{RedisStore, maybe_milliseconds, milliseconds};
-use crate::job::{Job, Occasion, Record, State};
-use crate::store::outbox::{Letter, is_wanted, letters};
-use crate::store::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, LeaseLost, Outbox, Result, Settled, StoreError, document};
+use crate::job::{Occasion, Record, State};
+use crate::store::outbox::{is_wanted, letters};
+use crate::store::{
+    DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, LeaseLost, Letter, Outbox, Result, Settled, StoreError, Told, document,
+};
 use ::redis::{Cmd, Value, cmd};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -28,7 +30,7 @@ impl Outbox for RedisStore {
             let (id, fields): (String, Fields) = decode(answer)?;
             let delivery = Delivery { next_try: Some(until), ..delivery(&id, &fields)? };
             let is_off = delivery.url().is_some_and(|url| off.iter().any(|o| o == url));
-            Ok(Due { job: job(&fields)?, is_off, delivery })
+            Ok(Due { told: told(&delivery, &fields)?, is_off, delivery })
         };
         answers.into_iter().map(letter).collect()
     }
@@ -44,8 +46,8 @@ impl Outbox for RedisStore {
         let newest = |index: String, limit: usize| {
             cmd("ZREVRANGEBYLEX").arg(self.link().key(&index)).arg(&below).arg("-").arg("LIMIT").arg(0).arg(limit).clone()
         };
-        let calls = match (filter.job, filter.state) {
-            (Some(job), _) => vec![newest(format!("letters:of:{job}"), OF_JOB_MAX)],
+        let calls = match (filter.about(), filter.state) {
+            (Some(id), _) => vec![newest(format!("letters:of:{id}"), OF_JOB_MAX)],
             (None, Some(state)) => vec![newest(format!("letters:{}", state as u8), limit)],
             (None, None) => DeliveryState::ALL.into_iter().map(|state| newest(format!("letters:{}", state as u8), limit)).collect(),
         };
@@ -111,7 +113,7 @@ impl RedisStore {
                 continue;
             }
             let delivery = Delivery { next_try: due.map(|at| document::time(at as i64)), ..delivery(id, &fields)? };
-            found.push(Due { job: job(&fields)?, is_off: false, delivery });
+            found.push(Due { told: told(&delivery, &fields)?, is_off: false, delivery });
         }
         Ok(found)
     }
@@ -128,11 +130,12 @@ impl RedisStore {
     }
 }
 
-/// Letters as the scripts take them: their number, then id, JSON and the job of each.
-pub fn add_letters(call: &mut Cmd, letters: &[Letter]) -> Result<()> {
+/// Letters as the scripts take them: their number, then of each its id, its JSON and what it tells of.
+pub fn add_letters<'l>(call: &mut Cmd, letters: impl IntoIterator<Item = &'l Letter, IntoIter: ExactSizeIterator>) -> Result<()> {
+    let letters = letters.into_iter();
     call.arg(letters.len());
-    for Letter { delivery, job } in letters {
-        call.arg(&delivery.id).arg(document::text(delivery)?).arg(document::text(job)?);
+    for Letter { delivery, told } in letters {
+        call.arg(&delivery.id).arg(document::text(delivery)?).arg(document::text(told)?);
     }
     Ok(())
 }
@@ -160,13 +163,13 @@ fn delivery(id: &str, fields: &Fields) -> Result<Delivery> {
     Ok(delivery)
 }
 
-fn job(fields: &Fields) -> Result<Job> {
-    if let Some(job) = fields.get("j") {
-        return document::parse(job);
+fn told(delivery: &Delivery, fields: &Fields) -> Result<Told> {
+    if let Some(told) = fields.get("j") {
+        return Told::read(delivery, told);
     }
     // It has just been leased.
     let text = |name: &str| fields.get(name).map(String::as_str).unwrap_or_default();
     let mut record: Record = document::parse(text("b").split_once('\n').map_or("", |(_, json)| json))?;
     leased(&mut record, text("f"), text("t"))?;
-    Ok(record.job)
+    Ok(Told::Job(Box::new(record.job)))
 }

@@ -18,6 +18,7 @@ macro_rules! scripts {
 
 scripts! {
     ANNOUNCE "announce.lua"
+    BEGIN_PIPELINE "begin_pipeline.lua"
     COMMIT "commit.lua"
     DUE "due.lua"
     ENDS "ends.lua"

@@ -25,15 +25,18 @@
 -- :unique, :borrowed, :using, :owned  hash  unique key -> job id; blob key, upload and token -> number of jobs: of live ones (queued or running)
 -- :seq           number of the last event           :events     stream, entry <number>-0 has the events up to that number, a few at
 --                        a time: each a value of five lines, when, kind, job, queue, detail
--- :idem:<key>    string  digest, newline, job id; kept for a day
+-- :idem:<key>    string  digest, newline, job id; kept for a day   :pipeline-key:<key>  the same, of a pipeline
 -- :upload:<id>   string  expires_at, space, JSON    :uploads    zset by expires_at: those no live job uses
--- :pipeline:<id> string  version, last operation, st, created_at and finished_at (or '-') parted by blanks, a newline, its document
+-- :pipeline:<id> string  version, last operation, st, created_at, finished_at (or '-') and the token that sent it (or '-') parted by blanks,
+--                        a newline, its document
 -- :pipelines, :pipelines:<st>  zset, all scores 0: their ids, which sort by age   :pipelines-ended  zset by finished_at
+-- :pipelines:of:<token>, :pipelines:of:<token>:<st>  the same, of those that one token has sent
 -- :jobs-of:<id>  zset, all scores 0: a pipeline's jobs             :steps:<id>    hash  "<st> <step>" -> number of jobs
 -- :tunings, :schedules, :due  hash  by name: JSON, JSON, next fire     :paused  set of queues
+-- :slots         hash    token -> how many of its jobs may run, of those that have a number
 -- :tokens        hash    id -> JSON      :spent:<token>:<day>  string  bytes      :audit  zset, all scores 0: "<id> <JSON>"
 -- :letter:<id>   hash    a how often it was taken, s state (0 pending, 1 delivered, 2 dead), q job, d the delivery as JSON, and the job
---                        as it was: j as JSON, or of one that was leased, b body, f the lease's facts, t the queue's live settings
+--                        (or pipeline) as it was: j as JSON, or of one that was leased, b body, f the lease's facts, t the queue's live settings
 -- :outbox        zset by the time they are due: pending letters    :letters:<s>, :letters:of:<job>  zset, all scores 0: ids, which sort by time
 -- :started       hash    id -> the letter to write when the job starts, without its id and time     :off  hash  URL -> since when
 -- :workers       hash    id -> seen_at, space, JSON                :orders, :taken  hash  id -> an order; operation, space, the order it took
@@ -341,6 +344,31 @@ end
 -- Writes the letters that ARGV[at] counts.
 local function post_all(job, due, at)
   for i = at + 1, at + 3 * ARGV[at], 3 do post(ARGV[i], due, job, 'd', ARGV[i + 1], 'j', ARGV[i + 2]) end
+end
+
+local STATES = {['1'] = 'running', ['2'] = 'succeeded', ['3'] = 'failed', ['4'] = 'cancelled'}
+
+-- The lists that a pipeline is in, by how its text begins; each has one more for each state.
+local function lists_of(head)
+  local owner = string.match(head, '^%d+ %S+ %d %d+ %S+ (%S+)$')
+  return {':pipelines', owner and owner ~= '-' and ':pipelines:of:' .. owner or nil}
+end
+
+-- Writes a pipeline's next version; `before` is how its text began until now, or ''.
+local function put_pipeline(id, before, head, document, now)
+  local old = string.match(before, '^%d+ %S+ (%d)')
+  local st, ended = string.match(head, '^%d+ %S+ (%d) %d+ (%S+)')
+  call('SET', P .. ':pipeline:' .. id, head .. '\n' .. document)
+  if old ~= st then
+    for _, list in ipairs(lists_of(head)) do
+      if old then call('ZREM', P .. list .. ':' .. old, id) end
+      for _, key in ipairs({list, list .. ':' .. st}) do call('ZADD', P .. key, 0, id) end
+    end
+    call('ZREM', P .. ':pipelines-ended', id)
+    if ended ~= '-' then call('ZADD', P .. ':pipelines-ended', ended, id) end
+    event(now, 'pipeline', '', '', '{"pipeline":"' .. id .. '","state":"' .. STATES[st] .. '"}')
+  end
+  notice('pipeline ' .. id)
 end
 
 -- Notes the letter to write when a job starts.

@@ -114,7 +114,7 @@ impl Upkeep for RedisStore {
         let last_fire = if jobs.is_empty() { schedule.last_fire } else { Some(now) };
         let schedule = document::text(&kept(Schedule { last_fire, next_fire: next, ..schedule }))?;
         let (expected, next) = (milliseconds(expected), milliseconds(next));
-        let guard = Guard { kind: "schedule", name: name.to_owned(), expected, next, document: schedule };
+        let guard = Guard { kind: "schedule", name: name.to_owned(), expected, next, document: schedule, letter: None };
         Ok(matches!(self.insert_if(Some(guard), jobs, now).await?, Insertion::Done(_)))
     }
 

@@ -1,12 +1,13 @@
 //! Tokens, what they have used, and what admins did.
 
 use super::SqliteStore;
-use super::tables::{Tx, documents, one, text};
+use super::tables::{Tx, documents, one, rows, text};
 use crate::access::{AuditEntry, Token};
 use crate::store::access::day;
 use crate::store::{AUDIT_KEPT, Access, Audit, Result, StoreError};
 use jiff::Timestamp;
 use rusqlite::params;
+use std::collections::HashMap;
 
 #[async_trait::async_trait]
 impl Access for SqliteStore {
@@ -15,7 +16,9 @@ impl Access for SqliteStore {
     }
 
     async fn put_token(&self, token: Token) -> Result<()> {
-        self.write(move |tx| tx.execute("INSERT OR REPLACE INTO tokens VALUES (?1, ?2)", params![token.id, text(&token)?]).map(drop)).await
+        let slots = token.quota.slots.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        let sql = "INSERT OR REPLACE INTO tokens (id, token, slots) VALUES (?1, ?2, ?3)";
+        self.write(move |tx| tx.execute(sql, params![token.id, text(&token)?, slots]).map(drop)).await
     }
 
     async fn revoke_token(&self, id: &str) -> Result<()> {
@@ -57,6 +60,13 @@ impl Audit for SqliteStore {
         let before = before.unwrap_or_else(|| "~".into());
         self.read(move |c| documents(c, "SELECT entry FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2", &[&before, &(limit as i64)])).await
     }
+}
+
+/// What each token may still start that has a number of slots.
+pub fn slots_left(tx: &Tx<'_>) -> Result<HashMap<String, i64>> {
+    let sql = "SELECT id, slots - (SELECT count(*) FROM jobs INDEXED BY jobs_running WHERE state = 1 AND owner IS NOT NULL AND owner = tokens.id)
+               FROM tokens WHERE slots IS NOT NULL";
+    Ok(rows(tx.connection, sql, &[], |r| Ok((r.get(0)?, r.get(1)?)))?.into_iter().collect())
 }
 
 /// Forgets what is past its time.

@@ -1,8 +1,8 @@
 //! The worker's verbs.
 
 use super::SqliteStore;
-use super::tables::{self, Found, Tx, one, parse, rows};
-use super::{outbox, turns, waits};
+use super::tables::{self, Found, Tx, one, parse, rows, text};
+use super::{access, outbox, turns, waits};
 use crate::job::{Job, Lease, LogLine, Record};
 use crate::limits::Rate;
 use crate::store::outbox::{letters, progress_letters};
@@ -89,15 +89,25 @@ fn lease(tx: &mut Tx<'_>, request: &LeaseRequest, now: Timestamp) -> Result<Vec<
     turns::promote(tx, &request.queue, now)?;
     let (rate, last) = (tuning.rate_limit.unwrap_or(request.rate_limit), last_start(tx.connection, &request.queue)?);
     let max = rate.map_or(request.max, |rate| rate.allows(last, now, request.max));
+    let mut left = access::slots_left(tx)?;
+    let full: Vec<&String> = left.iter().filter(|(_, left)| **left <= 0).map(|(token, _)| token).collect();
     // Only due jobs have a turn: the cost is flat however many wait for a later `run_at`.
     let sql = "SELECT seq, priority, turn FROM jobs INDEXED BY jobs_ready
                WHERE state = 0 AND turn IS NOT NULL AND queue = ?1 AND (expires_at IS NULL OR expires_at >= ?2)
+               AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(?4)))
                ORDER BY priority DESC, turn, id LIMIT ?3";
     let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, i64>(0)?, r.get::<_, u8>(1)?, r.get::<_, i64>(2)?));
-    let heads = rows(tx.connection, sql, &[&request.queue, &now.as_millisecond(), &(max as i64)], read)?;
+    let heads = rows(tx.connection, sql, &[&request.queue, &now.as_millisecond(), &(max as i64), &text(&full)?], read)?;
     let mut leased = Vec::with_capacity(heads.len());
     for (seq, priority, turn) in heads {
         let mut found = tx.row(seq)?;
+        if let Some(left) = found.record.owner.as_ref().and_then(|owner| left.get_mut(owner)) {
+            // Its last slot was taken by the one before.
+            if *left <= 0 {
+                continue;
+            }
+            *left -= 1;
+        }
         transition::tune(&mut found.record, &tuning);
         let kind = transition::lease(&mut found.record, &request.worker, request.sandbox_level, now);
         tx.transition(&found, Some(request.until), kind, now)?;

@@ -2,8 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{Tx, documents, one, parse, rows, text};
-use crate::store::outbox::Letter;
-use crate::store::{DELIVERIES_KEPT, Delivery, DeliveryFilter, Due, LeaseLost, Notice, Outbox, Result, Settled, StoreError};
+use crate::store::{DELIVERIES_KEPT, Delivery, DeliveryFilter, Due, LeaseLost, Letter, Notice, Outbox, Result, Settled, StoreError, Told};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, ToSql, params};
 
@@ -45,12 +44,12 @@ impl Outbox for SqliteStore {
 
     async fn deliveries(&self, filter: DeliveryFilter) -> Result<Vec<Delivery>> {
         self.read(move |c| {
-            let (state, job) = (filter.state.map(|s| s as i64), filter.job.map(|id| id.to_string()));
+            let (state, about) = (filter.state.map(|s| s as i64), filter.about());
             // No index serves every combination: each has a text of its own.
             let mut sql = "SELECT delivery FROM deliveries WHERE id < ?1".to_owned();
             let before = filter.before.unwrap_or_else(|| "~".into());
             let mut values: Vec<&dyn ToSql> = vec![&before];
-            for (column, value) in [("state", state.as_ref().map(|s| s as &dyn ToSql)), ("job", job.as_ref().map(|id| id as &dyn ToSql))] {
+            for (column, value) in [("state", state.as_ref().map(|s| s as &dyn ToSql)), ("job", about.as_ref().map(|id| id as &dyn ToSql))] {
                 if let Some(value) = value {
                     values.push(value);
                     sql += &format!(" AND {column} = ?{}", values.len());
@@ -83,10 +82,10 @@ impl Outbox for SqliteStore {
 }
 
 /// Writes what a transition tells.
-pub fn write(tx: &mut Tx<'_>, letters: Vec<Letter>) -> Result<()> {
-    for Letter { delivery, job } in letters {
+pub fn write(tx: &mut Tx<'_>, letters: impl IntoIterator<Item = Letter>) -> Result<()> {
+    for Letter { delivery, told } in letters {
         let due = delivery.next_try.unwrap_or(delivery.at).as_millisecond();
-        let row = params![delivery.id, delivery.state as i64, due, delivery.job.to_string(), text(&delivery)?, text(&job)?];
+        let row = params![delivery.id, delivery.state as i64, due, delivery.about(), text(&delivery)?, text(&told)?];
         tx.execute("INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row)?;
         tx.notice(Notice::Delivery);
     }
@@ -117,5 +116,5 @@ fn texts(row: &Row<'_>) -> rusqlite::Result<(String, String)> {
 fn due(connection: &Connection, (delivery, told): (String, String)) -> Result<Due> {
     let delivery: Delivery = parse(&delivery)?;
     let off = one(connection, "SELECT 1 FROM endpoints_off WHERE url = ?1", &[&delivery.url()], |_| Ok(()))?;
-    Ok(Due { job: parse(&told)?, is_off: off.is_some(), delivery })
+    Ok(Due { told: Told::read(&delivery, &told)?, is_off: off.is_some(), delivery })
 }

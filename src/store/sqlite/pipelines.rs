@@ -1,18 +1,41 @@
 //! Pipelines: a row each, changed by compare-and-set.
 
 use super::SqliteStore;
-use super::jobs;
 use super::tables::{Tx, one, rows, state_from, state_number, time};
-use crate::job::{PipelineId, State};
-use crate::store::{NewJob, Notice, PipelineRow, Pipelines, PurgePolicy, Purged, Result, StepCounts, StoreError};
+use super::{jobs, outbox};
+use crate::job::PipelineId;
+use crate::store::{Letter, NewJob, Notice, PipelineFilter, PipelineRow, Pipelines, PurgePolicy, Purged, Result, StepCounts, StoreError};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
-const COLUMNS: &str = "id, version, state, created_at, finished_at, document";
+const COLUMNS: &str = "id, version, state, created_at, finished_at, owner, document";
 
 #[async_trait::async_trait]
 impl Pipelines for SqliteStore {
-    async fn put_pipeline(&self, pipeline: PipelineRow, new: Vec<NewJob>, now: Timestamp) -> Result<bool> {
+    async fn begin_pipeline(&self, pipeline: PipelineRow, idempotency: Option<(String, String)>, now: Timestamp) -> Result<PipelineId> {
+        self.write(move |tx| {
+            if let Some((key, digest)) = idempotency {
+                let known =
+                    one(tx.connection, "SELECT digest, id FROM pipeline_keys JOIN pipelines ON id = pipeline WHERE key = ?1", &[&key], |r| {
+                        Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?))
+                    })?;
+                // A key whose pipeline was purged stands for nothing any more.
+                if let Some((known_digest, id)) = known {
+                    let id = id.parse().map_err(|e| StoreError::Unavailable(format!("an id cannot be read: {e}")))?;
+                    return if known_digest == digest { Ok(id) } else { Err(StoreError::IdempotencyMismatch) };
+                }
+                let row = params![key, digest, pipeline.id.to_string(), now.as_millisecond()];
+                tx.execute("INSERT OR REPLACE INTO pipeline_keys VALUES (?1, ?2, ?3, ?4)", row)?;
+            }
+            put(tx, &pipeline)?;
+            tell(tx, &pipeline, now)?;
+            tx.notice(Notice::Pipeline(pipeline.id));
+            Ok(pipeline.id)
+        })
+        .await
+    }
+
+    async fn put_pipeline(&self, pipeline: PipelineRow, new: Vec<NewJob>, letter: Option<Letter>, now: Timestamp) -> Result<bool> {
         self.write(move |tx| {
             let before = one(tx.connection, "SELECT version, state FROM pipelines WHERE id = ?1", &[&pipeline.id.to_string()], |r| {
                 Ok((r.get::<_, i64>(0)?.unsigned_abs(), state_from(r.get(1)?)))
@@ -27,6 +50,7 @@ impl Pipelines for SqliteStore {
             for job in new {
                 jobs::insert(tx, job, now)?;
             }
+            outbox::write(tx, letter)?;
             tx.notice(Notice::Pipeline(pipeline.id));
             Ok(true)
         })
@@ -38,8 +62,8 @@ impl Pipelines for SqliteStore {
         found.flatten().ok_or(StoreError::NotFound("pipeline"))
     }
 
-    async fn pipelines(&self, state: Option<State>, before: Option<PipelineId>, limit: usize) -> Result<Vec<PipelineRow>> {
-        self.read(move |c| list(c, state, before, limit)).await
+    async fn pipelines(&self, filter: PipelineFilter) -> Result<Vec<PipelineRow>> {
+        self.read(move |c| list(c, &filter)).await
     }
 
     async fn step_counts(&self, id: PipelineId) -> Result<StepCounts> {
@@ -56,26 +80,33 @@ impl Pipelines for SqliteStore {
 }
 
 fn put(tx: &Tx<'_>, pipeline: &PipelineRow) -> Result<()> {
-    let sql = "INSERT INTO pipelines (id, version, state, created_at, finished_at, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    let sql = "INSERT INTO pipelines (id, version, state, created_at, finished_at, document, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                ON CONFLICT (id) DO UPDATE SET version = ?2, state = ?3, finished_at = ?5, document = ?6";
     let ended = pipeline.finished_at.map(Timestamp::as_millisecond);
     let version = i64::try_from(pipeline.version).unwrap_or(i64::MAX);
     let created = pipeline.created_at.as_millisecond();
-    tx.execute(sql, params![pipeline.id.to_string(), version, state_number(pipeline.state), created, ended, pipeline.document]).map(drop)
+    tx.execute(sql, params![pipeline.id.to_string(), version, state_number(pipeline.state), created, ended, pipeline.document, pipeline.owner])
+        .map(drop)
 }
 
-/// It has begun, or ended.
+/// It has begun, again perhaps, or ended.
 fn tell(tx: &Tx<'_>, pipeline: &PipelineRow, now: Timestamp) -> Result<()> {
     let detail = pipeline.detail().to_string();
     tx.execute("INSERT INTO events (at, kind, queue, detail) VALUES (?1, 'pipeline', '', ?2)", params![now.as_millisecond(), detail]).map(drop)
 }
 
-fn list(c: &Connection, state: Option<State>, before: Option<PipelineId>, limit: usize) -> Result<Vec<PipelineRow>> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM pipelines WHERE (?1 IS NULL OR seq < (SELECT seq FROM pipelines WHERE id = ?1)) {} ORDER BY seq DESC LIMIT ?3",
-        if state.is_some() { "AND state = ?2" } else { "AND ?2 IS NULL" }
-    );
-    let found = rows(c, &sql, &[&before.map(|id| id.to_string()), &state.map(state_number), &(limit as i64)], row)?;
+fn list(c: &Connection, filter: &PipelineFilter) -> Result<Vec<PipelineRow>> {
+    let (before, state) = (filter.before.map(|id| id.to_string()), filter.state.map(state_number));
+    // No index serves every combination: each has a text of its own.
+    let mut sql = format!("SELECT {COLUMNS} FROM pipelines WHERE (?1 IS NULL OR seq < (SELECT seq FROM pipelines WHERE id = ?1))");
+    let mut values: Vec<&dyn ToSql> = vec![&before];
+    for (column, value) in [("state", state.as_ref().map(|s| s as &dyn ToSql)), ("owner", filter.owner.as_ref().map(|o| o as &dyn ToSql))] {
+        if let Some(value) = value {
+            values.push(value);
+            sql += &format!(" AND {column} = ?{}", values.len());
+        }
+    }
+    let found = rows(c, &format!("{sql} ORDER BY seq DESC LIMIT {}", filter.limit), &values, row)?;
     Ok(found.into_iter().flatten().collect())
 }
 
@@ -88,7 +119,8 @@ fn row(r: &Row<'_>) -> rusqlite::Result<Option<PipelineRow>> {
         state: state_from(r.get(2)?),
         created_at: time(r.get(3)?),
         finished_at: r.get::<_, Option<i64>>(4)?.map(time),
-        document: r.get(5)?,
+        owner: r.get(5)?,
+        document: r.get(6)?,
     }))
 }
 

@@ -161,7 +161,11 @@ impl Upkeep for SqliteStore {
             turns::forget_passed(tx)?;
             outbox::purge(tx, now)?;
             access::purge(tx, now)?;
-            for (sql, kept) in [("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT), ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT)] {
+            for (sql, kept) in [
+                ("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT),
+                ("DELETE FROM pipeline_keys WHERE at < ?1", IDEMPOTENCY_KEPT),
+                ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT),
+            ] {
                 let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
                 tx.execute(sql, [before.as_millisecond()])?;
             }

@@ -1,11 +1,13 @@
 //! The HTTP edge, asked as a client asks it: the real binary on a free port.
 
 mod clients;
+mod crowd;
 mod dashboard;
 mod document;
 mod downloads;
 mod events;
 mod jobs;
+mod looks;
 mod page;
 mod pipelines;
 mod queues;

@@ -151,7 +151,7 @@ async fn a_whole_pipeline_is_cancelled() {
     let server = Server::start(Config::default().queue("archive", "concurrency = 1")).await;
     let upload = server.upload("x.attack", "obedient").await;
     let steps: Value = (0..3).map(|n| (n.to_string(), json!({"input": {"upload": upload}, "to": "noop"}))).collect::<serde_json::Map<_, _>>().into();
-    let mut pipeline = json!({"steps": steps, "webhook": {"url": "https://site.example/hook", "events": ["succeeded"]}});
+    let mut pipeline = json!({"steps": steps});
     pipeline["steps"]["last"] = json!({"input": {"step": "0"}, "to": "zip"});
     let id = text_of(&run(&server, &pipeline).await, "id");
     let path = format!("/v1/pipelines/{id}");
@@ -161,7 +161,7 @@ async fn a_whole_pipeline_is_cancelled() {
     assert_eq!(asked["cancel"], "soft", "{asked}");
     let pipeline = ended(&server, &id).await;
     assert_eq!((&pipeline["state"], &pipeline["stats"]["cancelled"], &pipeline["stats"]["total"]), (&json!("cancelled"), &json!(3), &json!(3)));
-    assert_eq!((&pipeline["steps"]["last"]["state"], &pipeline["webhook"]["url"]), (&json!("skipped"), &json!("https://site.example/hook")));
+    assert_eq!(pipeline["steps"]["last"]["state"], "skipped");
     assert_eq!(server.request(Method::DELETE, &format!("/v1/jobs/{job}")).send().await.unwrap().status(), 204);
     assert_eq!(server.request(Method::POST, &format!("{path}/cancel")).send().await.unwrap().status(), 200, "it is over");
     server.stop();
@@ -239,5 +239,71 @@ async fn a_killed_service_goes_on_with_its_pipelines() {
         assert_eq!((each.len(), inputs.len()), (60, 60), "each file has one job");
         assert_eq!(names(&download(&server, &jobs(&server, id, "pack").await[0]).await).len(), 60);
     }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_goes_on_where_it_has_failed() {
+    let server = Server::start(Config::default().queue("archive", "concurrency = 1")).await;
+    let files = zip_of(&[("a.txt", b"hello".to_vec()), ("b.attack", b"obedient".to_vec()), ("c.txt", b"hello".to_vec())]);
+    let upload = server.upload("files.zip", files).await;
+    let steps = json!({
+        "unpack": {"input": {"upload": upload}, "to": "files"},
+        "each": {"foreach": "unpack", "to": "noop"},
+        "pack": {"input": {"step": "each"}, "to": "zip"},
+        "aside": {"after": ["pack"], "input": {"upload": upload}, "to": "tar"},
+    });
+    let id = text_of(&run(&server, &json!({"steps": steps, "on_failure": "continue"})).await, "id");
+    let path = format!("/v1/pipelines/{id}");
+    // One of its files never ends by itself.
+    let stuck = |page: &Value| page["jobs"].as_array().unwrap().iter().any(|job| job["input"]["name"] == "b.attack");
+    let running = server.until(&format!("/v1/jobs?pipeline={id}&step=each&state=running"), stuck).await;
+    let job = running["jobs"].as_array().unwrap().iter().find(|job| job["input"]["name"] == "b.attack").map(|job| text_of(job, "id")).unwrap();
+    assert_eq!(server.send(Method::POST, &format!("{path}/retry"), &json!({})).await.status(), 409, "it still runs");
+    server.send(Method::POST, &format!("/v1/jobs/{job}/cancel"), &json!({"mode": "kill"})).await;
+    let partly = ended(&server, &id).await;
+    assert_eq!((&partly["state"], &partly["partial"], &partly["stats"]["cancelled"]), (&json!("succeeded"), &json!(true), &json!(1)), "{partly}");
+    let (pack, aside) = (jobs(&server, &id, "pack").await.remove(0), jobs(&server, &id, "aside").await.remove(0));
+    let again: Value = server.request(Method::POST, &format!("{path}/retry")).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&again["state"], &again["finished_at"]), (&json!("running"), &Value::Null), "{again}");
+    // The same job runs again; what has read of the others begins anew, what has not stays as it is.
+    server.until(&format!("/v1/jobs/{job}"), |job| job["state"] == "running").await;
+    server.send(Method::POST, &format!("{path}/cancel"), &json!({"mode": "kill"})).await;
+    let cancelled = ended(&server, &id).await;
+    assert_eq!((&cancelled["state"], &cancelled["stats"]["total"]), (&json!("cancelled"), &json!(5)), "{cancelled}");
+    assert_eq!(server.get(&format!("/v1/jobs/{}", text_of(&pack, "id"))).await.status(), 404, "what it had packed is gone");
+    assert_eq!(jobs(&server, &id, "aside").await[0]["id"], aside["id"]);
+    // Cancelled as a whole, it goes on as well, until its record is gone.
+    assert_eq!(server.request(Method::POST, &format!("{path}/retry")).send().await.unwrap().status(), 200);
+    server.until(&format!("/v1/jobs/{job}"), |job| job["state"] == "running").await;
+    server.send(Method::POST, &format!("/v1/jobs/{job}/cancel"), &json!({"mode": "kill"})).await;
+    let done = ended(&server, &id).await;
+    assert_eq!((&done["state"], &done["stats"]["done"], &done["stats"]["cancelled"]), (&json!("succeeded"), &json!(5), &json!(1)), "{done}");
+    let mut packed = names(&download(&server, &jobs(&server, &id, "pack").await[0]).await);
+    packed.sort();
+    assert_eq!(packed, ["a.noop", "c.noop"]);
+    assert_eq!(server.request(Method::DELETE, &format!("/v1/jobs/{job}")).send().await.unwrap().status(), 204);
+    assert_eq!(server.request(Method::POST, &format!("{path}/retry")).send().await.unwrap().status(), 409);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_sends_a_pipeline_once() {
+    let server = Server::start(Config::default()).await;
+    let upload = server.upload("a.txt", "hello").await;
+    let send = async |key: &str, album: u32| {
+        let body = json!({"steps": {"a": {"input": {"upload": upload}, "to": "noop"}}, "metadata": {"album": album}});
+        let answer = server.request(Method::POST, "/v1/pipelines").header("Idempotency-Key", key).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, first) = send("k", 1).await;
+    assert_eq!(status, 202, "{first}");
+    let (status, again) = send("k", 1).await;
+    assert_eq!((status, &again["id"]), (200, &first["id"]));
+    assert_eq!(send("other", 1).await.0, 202);
+    let (status, problem) = send("k", 2).await;
+    assert_eq!((status, problem["code"].as_str()), (422, Some("idempotency_mismatch")), "{problem}");
+    assert_eq!(send("", 1).await.0, 422);
+    assert_eq!(server.json("/v1/pipelines").await["pipelines"].as_array().unwrap().len(), 2);
     server.stop();
 }
