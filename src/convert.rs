@@ -142,11 +142,17 @@ pub const fn erase<C: Converter>() -> Erased {
     Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, run: run::<C> }
 }
 
+/// How much of a wrong value is told back.
+const SHOWN_MAX: usize = 200;
+
 fn parse<C: Converter>(options: &Value) -> Result<C::Options, OutOfRange> {
     let given = if options.is_null() { &Value::Object(Default::default()) } else { options };
     let parsed: C::Options = serde_path_to_error::deserialize(given).map_err(|e| {
         let path = e.path().to_string();
-        let at = given.pointer(&format!("/{}", path.replace('.', "/"))).map(Value::to_string).unwrap_or_default();
+        let at: String = given
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .map(|value| value.to_string().chars().take(SHOWN_MAX).collect())
+            .unwrap_or_default();
         let inner = e.inner().to_string();
         let allowed = match inner.split_once(", expected ") {
             // "expected u8" is no help: the field's own documentation says what it takes.
@@ -234,6 +240,18 @@ pub struct Produced {
     /// Substituted fonts, renamed entries, streams dropped ...
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Of a preview.
+    #[serde(default)]
+    pub looks: Option<Looks>,
+}
+
+/// What a picture looks like, in a few bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    /// ThumbHash: at most 25 bytes (<https://evanw.github.io/thumbhash/>).
+    pub thumbhash: Vec<u8>,
+    /// Red, green and blue of the colour most of it has.
+    pub colour: [u8; 3],
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -268,10 +286,12 @@ impl Produced {
     /// A result of one file at [`Output::path`].
     pub fn single(output: &Output, expect: Expect) -> Produced {
         let file = output.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Produced {
-            files: vec![ProducedFile { file, name: output.name.clone(), format: output.format, expect: Expect { probe: true, ..expect } }],
-            warnings: Vec::new(),
-        }
+        let expect = Expect { probe: true, ..expect };
+        Produced::several(vec![ProducedFile { file, name: output.name.clone(), format: output.format, expect }], Vec::new())
+    }
+
+    pub fn several(files: Vec<ProducedFile>, warnings: Vec<String>) -> Produced {
+        Produced { files, warnings, looks: None }
     }
 
     pub fn warn(mut self, warning: impl Into<String>) -> Self {

@@ -92,6 +92,12 @@ pub struct Media {
     pub unpacked_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub streams: Vec<Stream>,
+    /// Of a preview: its ThumbHash in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thumbhash: Option<String>,
+    /// Of a preview: the colour most of it has, as `#rrggbb`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub colour: Option<String>,
     /// Titles, authors, tags and such, by the format's own key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,

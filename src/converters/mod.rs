@@ -6,11 +6,14 @@ use crate::format::{Family, Format};
 pub mod archive;
 pub mod audio;
 mod av;
+mod charset;
 mod colour;
 pub mod document;
 pub mod image;
 mod lazy;
+mod preview;
 pub mod video;
+mod watermark;
 
 static FAMILIES: [&FamilyEntry; 5] = [&video::FAMILY, &audio::FAMILY, &image::FAMILY, &document::FAMILY, &archive::FAMILY];
 

@@ -43,6 +43,7 @@ const MAGIC: &[(usize, &[u8], &str)] = &[
     (0, b"TTA1", "tta"),
     (0, b"\x7f\xfe\x80\x01", "dts"),
     (0, b"FLV\x01", "flv"),
+    (0, b"DKIF\0\0", "ivf"),
     (0, b"YUV4MPEG2 ", "y4m"),
     (0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02", "mxf"),
     (0, b"\0\0\x01\xba", "mpg"),
@@ -83,6 +84,7 @@ pub fn sniff(sample: &Sample) -> Option<Format> {
         .or_else(|| ole(sample))
         .or_else(|| bmp_or_netpbm(head))
         .or_else(|| mpeg_sync(head))
+        .or_else(|| elementary(head))
         .or_else(|| targa(sample))
         // Brotli begins with nothing in particular: its name is all there is.
         .or_else(|| named(sample, "br").then_some("br"))
@@ -291,8 +293,22 @@ fn mpeg_sync(head: &[u8]) -> Option<&'static str> {
         return Some("mp3");
     }
     match head {
+        // The mark of UTF-16, and a letter.
+        [0xff, 0xfe, _, 0, ..] => None,
         [0xff, b, ..] if b & 0xf6 == 0xf0 => Some("aac"),
         [0xff, b, c, ..] if b & 0xe0 == 0xe0 && b & 0x06 != 0 && c >> 4 != 0x0f => Some("mp3"),
+        _ => None,
+    }
+}
+
+/// Pictures without a container. Streams by Annex B of H.264 and H.265 begin with parameter sets or a delimiter; AV1's with a
+/// temporal delimiter and a sequence header, each with its size (AV1 specification, 5.3).
+fn elementary(head: &[u8]) -> Option<&'static str> {
+    let unit = head.strip_prefix(b"\0\0\0\x01").or(head.strip_prefix(b"\0\0\x01"));
+    match (unit, head) {
+        (Some([0x40 | 0x46, 0x01, ..]), _) => Some("hevc"),
+        (Some([0x09 | 0x27 | 0x47 | 0x67, ..]), _) => Some("h264"),
+        (_, [0x12, 0x00, 0x0a, ..]) => Some("obu"),
         _ => None,
     }
 }
@@ -314,12 +330,17 @@ fn text(sample: &Sample) -> Option<&'static str> {
         return None;
     }
     let start: Vec<u8> = head.iter().take(4096).filter(|b| **b != 0).map(u8::to_ascii_lowercase).collect();
-    let start = start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(&start).trim_ascii_start();
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    let start = start.trim_ascii_start();
+    let start = marks.iter().find_map(|mark| start.strip_prefix(*mark)).unwrap_or(start).trim_ascii_start();
     if contains(start, b"<svg") && start.starts_with(b"<") {
         return Some("svg");
     }
     if start.starts_with(b"<!doctype html") || start.starts_with(b"<html") || (start.starts_with(b"<") && contains(start, b"<html")) {
         return Some("html");
+    }
+    if let Some(id) = subtitles(start) {
+        return Some(id);
     }
     let claimed = Format::from_file_name(sample.name).map(Format::id);
     #[cfg(feature = "testing")]
@@ -334,6 +355,19 @@ fn text(sample: &Sample) -> Option<&'static str> {
         Some("json") => "json",
         _ => "txt",
     })
+}
+
+/// Subtitles say what they are in their first line; those of SubRip are numbered from there on.
+fn subtitles(start: &[u8]) -> Option<&'static str> {
+    let mut lines = start.split(|byte| *byte == b'\n' || *byte == b'\r').filter(|line| !line.is_empty());
+    let (first, second) = (lines.next()?.trim_ascii(), lines.next().unwrap_or_default());
+    match first {
+        b"[script info]" => Some("ass"),
+        b"webvtt" => Some("vtt"),
+        _ if first.starts_with(b"webvtt ") || first.starts_with(b"webvtt\t") => Some("vtt"),
+        _ if first.iter().all(u8::is_ascii_digit) && second.starts_with(b"0") && contains(second, b" --> ") => Some("srt"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -357,6 +391,24 @@ mod tests {
         assert_eq!(id(b"\x1f\x8b\x08\0", "a.gz"), Some("gz"));
         assert_eq!(id(b"# Title\n", "a.md"), Some("md"));
         assert_eq!(id(b"# Title\n", "a"), Some("txt"));
+    }
+
+    #[test]
+    fn subtitles_are_told_from_text() {
+        assert_eq!(id(b"\xef\xbb\xbf1\r\n00:00:01,000 --> 00:00:02,000\r\nWater\r\n", "a.txt"), Some("srt"));
+        assert_eq!(id(b"\n1\n00:00:01,000 --> 00:00:02,000\n", "a"), Some("srt"));
+        assert_eq!((id(b"WEBVTT\n\n", "a"), id(b"WEBVTT - Mill\n", "a"), id(b"WEBVTTX\n", "a")), (Some("vtt"), Some("vtt"), Some("txt")));
+        assert_eq!(id(b"[Script Info]\n; by hand\n", "a"), Some("ass"));
+        assert_eq!((id(b"1\n2 --> 3\n", "a"), id(b"1\n", "a.srt")), (Some("txt"), Some("txt")));
+        let wide: Vec<u8> = "\u{feff}WEBVTT\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(id(&wide, "a"), Some("vtt"));
+    }
+
+    #[test]
+    fn pictures_without_a_container_are_known() {
+        assert_eq!((id(b"\0\0\0\x01\x67\x42\0", "a"), id(b"\0\0\x01\x09\xf0", "a.mp4")), (Some("h264"), Some("h264")));
+        assert_eq!((id(b"\0\0\0\x01\x40\x01\x0c", "a"), id(b"\x12\0\x0a\x0b\0", "a")), (Some("hevc"), Some("obu")));
+        assert_eq!((id(b"DKIF\0\0\x20\0", "a"), id(b"\0\0\0\x01\x06\x01\x0c", "a")), (Some("ivf"), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Engine, verify};
 use crate::blobs::{BlobError, StagingFolder};
-use crate::convert::{Depth, Produced, ProducedFile};
+use crate::convert::{Depth, Looks, Produced, ProducedFile};
 use crate::converters;
 use crate::failure::{Code, Failure};
 use crate::format::Format;
@@ -12,6 +12,8 @@ use crate::limits::Limits;
 use crate::probe;
 use crate::sandbox::{self, InputOrder, Order, Work};
 use crate::store::OutputDone;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ use tracing::Instrument;
 
 /// A proof takes no longer than this.
 const PROOF_LIMIT: crate::limits::Span = crate::limits::Span::from_secs(300);
+
+/// Bytes of a ThumbHash, as its maker says.
+const THUMBHASH_MAX: usize = 25;
 
 /// One output of an attempt on its way out.
 pub struct Publisher<'a> {
@@ -70,6 +75,7 @@ impl Publisher<'_> {
             let taken = |n: &str| entries.iter().any(|e| e.name == n) || record.job.outputs.iter().any(|o| o.group != planned.group && o.name == n);
             let name = intake::unused_name(&name, taken);
             let (media, verification) = self.prove(&path, size, file).instrument(tracing::info_span!("prove")).await?;
+            let media = with_looks(media, produced.looks.as_ref());
             let sha256 = intake::digest(&path).await.map_err(|e| Failure::internal(e).stage("publish"))?;
             let key = Record::artifact_key(self.lease, self.files.fetch_add(1, Ordering::Relaxed));
             self.engine.blobs.publish(&path, &key).await.map_err(storage)?;
@@ -127,6 +133,12 @@ impl Publisher<'_> {
         };
         probe::run(&*self.engine.launcher, order).await.map_err(|f| f.stage("verify"))
     }
+}
+
+/// What a child says a preview looks like: no more than a few bytes of it.
+fn with_looks(media: Media, looks: Option<&Looks>) -> Media {
+    let Some(Looks { thumbhash, colour }) = looks.filter(|looks| looks.thumbhash.len() <= THUMBHASH_MAX) else { return media };
+    Media { thumbhash: Some(STANDARD.encode(thumbhash)), colour: Some(format!("#{}", hex::encode(colour))), ..media }
 }
 
 /// Text and listings have no prober of their own; their bytes are sniffed and counted.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A good file of each input format.
-fn good(format: &str) -> PathBuf {
+pub(super) fn good(format: &str) -> PathBuf {
     match format {
         "amr" => fixture("audio/amr/good/silence.amr"),
         "mp4" | "mov" | "mkv" | "webm" | "avi" | "flv" | "wmv" | "mpg" | "ts" | "3gp" | "ogv" | "mxf" => {
@@ -21,7 +21,7 @@ fn good(format: &str) -> PathBuf {
     }
 }
 
-fn rate(probed: &Value) -> f64 {
+pub(super) fn rate(probed: &Value) -> f64 {
     stream(probed, "audio").unwrap()["sample_rate"].as_str().unwrap().parse().unwrap()
 }
 
@@ -103,6 +103,32 @@ fn options_do_what_they_say() {
         assert_eq!(stream(&around, "audio").unwrap()["channels"], if to == "mp3" { 2 } else { 6 }, "{to}");
     }
     fails(run.file(&good("wav"), "mp3", json!({"codec": "opus"})), Code::InvalidOption);
+}
+
+#[test]
+fn bit_rates_out_of_reach_become_the_nearest() {
+    let run = Run::new();
+    for (source, channels, hz) in [("wav/odd/mono_8k.wav", 1, 8000), ("wav/good/tone.wav", 1, 22050), ("flac/odd/surround.flac", 6, 44100)] {
+        let source = fixture(&format!("audio/{source}"));
+        for to in ["mp3", "m4a", "opus", "ogg", "ac3", "wma", "aac"] {
+            for bitrate in [6000, 160_000, 3_000_000] {
+                let about = format!("{} to {to} at {bitrate}", source.display());
+                let (produced, dir) = run.convert(&source, to, json!({"bitrate": bitrate})).unwrap_or_else(|e| panic!("{about}: {e:?}"));
+                assert!(samples(&dir.join(&produced.files[0].file)) > 0, "{about}");
+                assert!(bitrate < 3_000_000 || produced.warnings.iter().any(|w| w.contains("bit rate")), "{about}: {:?}", produced.warnings);
+            }
+        }
+        for (channels, hz) in [(channels, hz), (2, 48000)] {
+            for codec in ["mp2", "vorbis"] {
+                let options = json!({"codec": codec, "bitrate": 1_000_000, "channels": channels, "sample_rate": hz});
+                run.file(&source, "mka", options).unwrap_or_else(|e| panic!("{codec} {channels} {hz}: {e:?}"));
+            }
+        }
+    }
+    let (produced, _) = run.convert(&good("wav"), "ogg", json!({"bitrate": "160k"})).unwrap();
+    assert!(produced.warnings[0].contains("became 90000, not 160000"), "{:?}", produced.warnings);
+    let (produced, _) = run.convert(&good("flac"), "mp3", json!({"bitrate": "128k"})).unwrap();
+    assert_eq!(produced.warnings, Vec::<String>::new());
 }
 
 #[test]

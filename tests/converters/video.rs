@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 /// A good film of each input format.
-fn good(format: &str) -> PathBuf {
+pub(super) fn good(format: &str) -> PathBuf {
     match format {
         "gif" => fixture("image/gif/good/moving.gif"),
         other => fixture(&format!("video/{other}/good/clip.{other}")),
@@ -26,7 +26,7 @@ fn fast() -> Value {
 }
 
 /// What a fresh measurement finds must be what was expected of the result.
-fn holds(run: &Run, produced: &millrace::convert::Produced, dir: &Path, about: &str) {
+pub(super) fn holds(run: &Run, produced: &millrace::convert::Produced, dir: &Path, about: &str) {
     let file = &produced.files[0];
     let media = run.probe(&dir.join(&file.file), Depth::Proof).unwrap_or_else(|e| panic!("{about}: {e:?}"));
     let expect = &file.expect;
@@ -35,6 +35,12 @@ fn holds(run: &Run, produced: &millrace::convert::Produced, dir: &Path, about: &
         let found = media.duration_ms.unwrap();
         assert!(found.abs_diff(ms) <= expect.duration_tolerance_ms, "{about}: {found} ms, not {ms} ± {}", expect.duration_tolerance_ms);
     }
+}
+
+/// Frames a second.
+fn rate(probed: &Value) -> f64 {
+    let (frames, seconds) = stream(probed, "video").unwrap()["r_frame_rate"].as_str().unwrap().split_once('/').unwrap();
+    frames.parse::<f64>().unwrap() / seconds.parse::<f64>().unwrap()
 }
 
 #[test]
@@ -53,16 +59,19 @@ fn every_pair_converts() {
                 let wanted = match *to {
                     "webm" => "vp9",
                     "avi" => "mpeg4",
-                    "gif" => "gif",
+                    picture @ ("gif" | "apng") => picture,
                     "mpg" => "mpeg2video",
                     "ogv" => "theora",
                     _ => "h264",
                 };
                 assert_eq!(codec(&after, "video"), wanted, "{about}");
-                let sounding = stream(&before, "audio").is_some() && *to != "gif";
+                let sounding = stream(&before, "audio").is_some() && !["gif", "apng"].contains(to);
                 assert_eq!(stream(&after, "audio").is_some(), sounding, "{about}");
                 assert_eq!(size(&after), size(&before), "{about}");
-                let (a, b) = (duration_s(&before), duration_s(&after));
+                // Neither elementary streams, of 30 pictures here, say how long they are, nor moving pictures.
+                let known = |probed: &Value, frames: usize, fps: f64| Some(duration_s(probed)).filter(|s| *s > 0.0).unwrap_or(frames as f64 / fps);
+                let fps = rate(&before);
+                let (a, b) = (known(&before, 30, fps), known(&after, frames(&dir.join(&produced.files[0].file)), fps.min(15.0)));
                 // A frame of sound at 8 kHz, as in the 3gp, lasts 0.128 s; there is one of padding at either end.
                 assert!((a - b).abs() < if *from == "3gp" { 0.3 } else { 0.12 }, "{about}: {a} s became {b} s");
             }
@@ -258,8 +267,8 @@ fn facts_survive() {
     let surround = ffprobe(&convert("video/mkv/odd/surround.mkv", "mp4", json!({"audio": {"codec": "aac"}})));
     assert_eq!(stream(&surround, "audio").unwrap()["channels"], 6);
     let (produced, dir) = run.convert(&fixture("video/mkv/odd/chapters.mkv"), "mp4", json!({})).unwrap();
-    assert!(produced.warnings.iter().any(|w| w.contains("subtitles")), "{:?}", produced.warnings);
-    assert!(stream(&ffprobe(&dir.join(&produced.files[0].file)), "subtitle").is_none());
+    assert_eq!(codec(&ffprobe(&dir.join(&produced.files[0].file)), "subtitle"), "mov_text");
+    assert_eq!(produced.warnings, Vec::<String>::new());
     let kept = ffprobe(&convert("video/mkv/odd/chapters.mkv", "mkv", json!({})));
     assert_eq!(codec(&kept, "subtitle"), "subrip");
 }
@@ -354,8 +363,12 @@ fn fates_are_as_the_manifest_says() {
     for file in manifest["file"].as_array().unwrap() {
         let (path, fate) = (file["path"].as_str().unwrap(), file["fate"].as_str().unwrap());
         let run = Run::new();
-        let to = if path.ends_with("mkv") { "mov" } else { "mkv" };
-        match run.file(&fixture(&format!("video/{path}")), to, fast()) {
+        let (to, options) = match path.rsplit('.').next() {
+            Some("srt" | "vtt" | "ass") => ("vtt", json!({})),
+            Some("mkv") => ("mov", fast()),
+            _ => ("mkv", fast()),
+        };
+        match run.file(&fixture(&format!("video/{path}")), to, options) {
             Ok(_) => assert_eq!(fate, "converts", "{path}"),
             Err(failure) => {
                 broken += 1;

@@ -53,7 +53,7 @@ impl Converter for Extract {
             files.push(ProducedFile { file, name: entry.path, format, expect: Expect { probe: false, ..Expect::default() } });
             Ok(())
         })?;
-        let mut produced = Produced { files, warnings: selection.warnings };
+        let mut produced = Produced::several(files, selection.warnings);
         if produced.files.is_empty() {
             produced = produced.warn("No file was taken out of the archive.");
         }

@@ -17,6 +17,7 @@ mod list;
 mod names;
 mod near;
 mod options;
+mod preview;
 mod probe;
 mod repack;
 mod select;
@@ -35,6 +36,7 @@ static CONVERTERS: &[Erased] = &[
     erase::<repack::Repack>(),
     erase::<extract::Extract>(),
     erase::<list::List>(),
+    erase::<preview::Preview>(),
     #[cfg(feature = "testing")]
     erase::<hostile::Hostile>(),
     #[cfg(feature = "testing")]

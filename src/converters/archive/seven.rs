@@ -61,14 +61,11 @@ pub fn read(reading: &Reading, mut source: BufReader<Packed>, guard: &mut Guard,
     reader.set_thread_count(reading.ctx.threads.clamp(1, 16) as u32);
     let mut ended: Option<Failure> = None;
     let walked = reader.for_each_entries(|found, data| {
-        let result = guard.entry().and_then(|()| one(found, data, guard, visit));
-        Ok(match result {
-            Ok(()) => true,
-            Err(failure) => {
-                ended = Some(failure);
-                false
-            }
-        })
+        // To stop within a block does not keep the library from the next one.
+        if ended.is_none() {
+            ended = guard.entry().and_then(|()| one(found, data, guard, visit)).err();
+        }
+        Ok(ended.is_none())
     });
     match ended {
         Some(failure) if given && failure.code == Code::CorruptInput => Err(fault::wrong_password().detail(failure)),

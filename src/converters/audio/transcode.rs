@@ -1,11 +1,14 @@
 //! `audio.transcode`: the sound of a song or a film.
 
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use super::split::Split;
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
+use crate::converters::av::Facts;
 use crate::converters::av::codecs::Depth;
-use crate::converters::av::containers::container;
-use crate::converters::av::film::{self, Order};
-use crate::converters::av::open;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Trim};
+use crate::converters::av::containers::{Container, container};
+use crate::converters::av::drawing::Drawing;
+use crate::converters::av::film::{self, Made, Order};
+use crate::converters::av::open::{self, Source};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Track, Trim};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::{Loudness, Shaping, Silence};
 use crate::converters::av::units::{Bitrate, Time};
@@ -13,6 +16,7 @@ use crate::failure::{Code, Failure};
 use crate::format::Family;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 pub struct Transcode;
 
@@ -33,8 +37,13 @@ pub struct Options {
     pub sample_rate: Option<u32>,
     /// Bits of a sample where the codec is lossless: 16, 24, or for wav and aiff 32, floating point. Default: the input's, at most 24.
     pub bit_depth: Option<Depth>,
+    /// Which track of sound, where there are several: its number, from 0, or a language as `de`. Default: the one marked as default, else the
+    /// first.
+    pub track: Option<Track>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
+    /// Makes several files of one: `chapters`, or `{"silence": {"least": 2}}` to cut in the middle of each longer silence. Default: one.
+    pub split: Option<Split>,
     /// Cuts the silence off at both ends. Default: it stays.
     pub trim_silence: Option<Silence>,
     /// How many times as fast, at the same pitch, 0.25 to 4. Default: 1.
@@ -89,6 +98,10 @@ impl Validate for Options {
         self.sound().validate("")?;
         self.shaping().validate()?;
         self.tags.validate()?;
+        if self.split.is_some() && (self.trim.start.is_some() || self.trim.length_us().is_some()) {
+            return Err(OutOfRange::new("split", "with a trim", "one of the two"));
+        }
+        self.split.map_or(Ok(()), |split| split.validate())?;
         self.trim.validate()
     }
 }
@@ -114,41 +127,94 @@ impl Converter for Transcode {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open(ctx, input)?;
-        let Some(track) = source.sounds().first().map(|s| (*s).clone()) else {
+        let sounds = source.sounds();
+        let Some(first) = sounds.first() else {
             let message = format!("There is no sound in this {} file.", input.format.name());
             return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
         };
-        let sound = options.sound();
-        let cut = options.trim.start_us() > 0;
-        let at = Circumstances { source: &source, container, copying: options.copy, from: input.format.id(), cut, at_keyframe: false };
+        let track = options.track.as_ref().map_or(Ok(*first), |track| track.find(&sounds, "sound", "track"))?.clone();
+        let (tracks, pictured) = (sounds.len(), source.picture().is_some());
+        let work = Work { ctx, input, options, container, track };
+        let mut produced = match options.split {
+            Some(split) => work.parts(&source, split, output)?,
+            None => {
+                let made = work.make(&mut source, options.trim, &options.tags, &output.path())?;
+                let expect = expect(&made);
+                Produced { warnings: made.warnings, ..Produced::single(output, expect) }
+            }
+        };
+        if !pictured {
+            produced.warnings.extend(work.left(&source));
+        }
+        Ok(if tracks > 1 && options.track.is_none() { produced.warn(format!("The first of {tracks} tracks of sound was taken.")) } else { produced })
+    }
+}
+
+/// What the result must measure.
+fn expect(made: &Made) -> Expect {
+    // What encoders put before and after, which not every container can say, and what containers round to.
+    let tolerance = 100 + 3_000_000 / u64::from(made.sound_rate.max(8000)) + made.duration_us as u64 / 1_000_000;
+    Expect { duration_ms: Some(made.duration_us as u64 / 1000), duration_tolerance_ms: tolerance, probe: true, ..Expect::default() }
+}
+
+/// What all files of one recording have in common.
+struct Work<'a> {
+    ctx: &'a Ctx<'a>,
+    input: &'a Input,
+    options: &'a Options,
+    container: &'static Container,
+    track: Facts,
+}
+
+impl Work<'_> {
+    fn circumstances<'s>(&self, source: &'s Source, cut: bool) -> Circumstances<'s> {
+        Circumstances { source, container: self.container, copying: self.options.copy, from: self.input.format.id(), cut, at_keyframe: false }
+    }
+
+    /// What does not come along, in words.
+    fn left(&self, source: &Source) -> Vec<String> {
+        self.circumstances(source, false).others(self.options.cover)
+    }
+
+    fn make(&self, source: &mut Source, trim: Trim, tags: &Tags, path: &Path) -> Result<Made, Failure> {
+        let options = self.options;
+        let (sound, shaping) = (options.sound(), options.shaping());
+        let at = self.circumstances(source, trim.start_us() > 0);
         let quality = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
-        let shaping = options.shaping();
-        let streams = vec![at.audio(&track, &sound, quality.or(shaping.wants_encoder()))?];
-        let (left, tracks) = (at.others(options.cover).1, source.sounds().len());
+        let streams = vec![at.audio(&self.track, &sound, quality.or(shaping.wants_encoder()))?];
         let covers = at.covers(options.cover);
         let order = Order {
-            container,
+            container: self.container,
             streams,
             rungs: Vec::new(),
             audio: &sound,
             quality: options.quality,
             shaping: &shaping,
-            trim: options.trim,
+            drawing: &Drawing::default(),
+            trim,
             metadata: options.metadata,
-            tags: &options.tags,
+            tags,
             covers,
             faststart: options.faststart.unwrap_or(true),
             settings: Vec::new(),
+            pass: None,
         };
-        let made = film::make(ctx, &mut source, &order, &output.path())?;
-        // What encoders put before and after, which not every container can say, and what containers round to.
-        let tolerance = 100 + 3_000_000 / u64::from(made.sound_rate.max(8000)) + made.duration_us as u64 / 1_000_000;
-        let expect = Expect { duration_ms: Some(made.duration_us as u64 / 1000), duration_tolerance_ms: tolerance, ..Expect::default() };
-        let mut produced = Produced::single(output, expect);
-        produced.warnings = made.warnings;
-        if source.picture().is_none() {
-            produced.warnings.extend(left);
+        film::make(self.ctx, source, &order, path)
+    }
+
+    /// One file after the other, numbered.
+    fn parts(&self, source: &Source, split: Split, output: &Output) -> Result<Produced, Failure> {
+        let parts = split.parts(self.ctx, source, &self.track)?;
+        let mut produced = Produced::default();
+        for (n, part) in parts.iter().enumerate() {
+            let (number, path) = (n + 1, output.numbered(n));
+            let tags = part.tags(&self.options.tags, number, parts.len());
+            let made = self.make(&mut source.again(self.ctx)?, part.trim(), &tags, &path)?;
+            let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = output.format.file_name(&format!("{}-{number:02}", output.stem()));
+            produced.files.push(ProducedFile { file, name, format: output.format, expect: expect(&made) });
+            produced.warnings.extend(made.warnings.into_iter().map(|warning| format!("Part {number}: {warning}")));
         }
-        Ok(if tracks > 1 { produced.warn(format!("The first of {tracks} tracks of sound was taken.")) } else { produced })
+        Ok(produced)
     }
 }

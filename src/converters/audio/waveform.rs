@@ -1,11 +1,13 @@
-//! `audio.waveform`: a song as a curve, as numbers or drawn.
+//! `audio.waveform`: a song as a curve, as numbers or drawn, or as a picture of its tones.
 
 use super::peaks::{Bits, Peaks};
 use super::sketch::Sketch;
+use super::spectrum::Spectrum;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::Facts;
 use crate::converters::av::ear::Listening;
 use crate::converters::av::lane_audio::layout;
-use crate::converters::av::open;
+use crate::converters::av::open::{self, Source};
 use crate::converters::colour::Colour;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -20,6 +22,10 @@ pub struct Waveform;
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// What a png shows: `curve`, or `spectrogram`, the tones from low to high over the time. Default: curve.
+    pub style: Style,
+    /// What lies between black and the loudest tone there can be in a spectrogram, in dB, 20 to 160. Default: 100.
+    pub range: f64,
     /// How many samples one pair of least and greatest value stands for in json, 64 to 1000000. Default: 256.
     pub samples_per_pixel: u32,
     /// The size of a value in json: 8 (-128 to 127) or 16 (-32768 to 32767). Default: 16.
@@ -38,9 +44,20 @@ pub struct Options {
     pub background: Colour,
 }
 
+/// What is drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Style {
+    #[default]
+    Curve,
+    Spectrogram,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
+            style: Style::Curve,
+            range: 100.0,
             samples_per_pixel: FINEST,
             bits: Bits::Sixteen,
             split_channels: false,
@@ -58,6 +75,7 @@ const FINEST: u32 = 256;
 
 impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
+        OutOfRange::check("range", Some(self.range), 20.0..=160.0)?;
         OutOfRange::check("samples_per_pixel", Some(self.samples_per_pixel), 64..=1_000_000)?;
         OutOfRange::check("width", Some(self.width), 16..=16_384)?;
         OutOfRange::check("height", Some(self.height), 16..=16_384)
@@ -69,10 +87,7 @@ impl Converter for Waveform {
         id: "audio.waveform",
         family: Family::Audio,
         summary: "Draws sound as a curve, or gives its numbers as json in the shape of audiowaveform.",
-        pairs: &[(
-            &["mp3", "m4a", "aac", "opus", "ogg", "flac", "wav", "aiff", "wma", "ac3", "dts", "amr", "au", "caf", "wv", "tta", "mka"],
-            &["json", "svg", "png"],
-        )],
+        pairs: &[(super::READS, &["json", "svg", "png"])],
     };
     type Options = Options;
 
@@ -82,6 +97,9 @@ impl Converter for Waveform {
             let message = format!("There is no sound in this {} file.", input.format.name());
             return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
         };
+        if options.style == Style::Spectrogram {
+            return spectrogram(ctx, &mut source, &track, options, output);
+        }
         let numbers = output.format.id() == "json";
         let channels = if options.split_channels { track.channels.clamp(1, 8) } else { 1 };
         let mut peaks = Peaks::new(track.sample_rate, channels, if numbers { options.samples_per_pixel } else { FINEST });
@@ -109,4 +127,24 @@ impl Converter for Waveform {
         produced.warnings = warnings;
         Ok(produced)
     }
+}
+
+/// The tones of all channels together.
+fn spectrogram(ctx: &Ctx, source: &mut Source, track: &Facts, options: &Options, output: &Output) -> Result<Produced, Failure> {
+    if output.format.id() != "png" {
+        return Err(Failure::new(Code::InvalidOption, "`style`: a spectrogram is a png.").stage("open"));
+    }
+    let size = (options.width, options.height);
+    let mut spectrum = Spectrum::new(size.0, size.1);
+    let filters = format!("aformat=sample_fmts=flt:channel_layouts={}", layout(1));
+    let warnings = Listening::whole(ctx, source, track, filters).listen(ctx, source, &mut |frame| {
+        spectrum.add(frame.plane::<f32>(0).get(..frame.samples()).unwrap_or_default());
+        Ok(())
+    })?;
+    spectrum.end();
+    let mut file = BufWriter::new(File::create(output.path()).map_err(|e| Failure::internal(e).stage("encode"))?);
+    spectrum.write_png(&mut file, size, options.range).map_err(|e| Failure::internal(e).stage("encode"))?;
+    file.flush().map_err(|e| Failure::internal(e).stage("encode"))?;
+    let expect = Expect { width: Some(size.0), height: Some(size.1), ..Expect::default() };
+    Ok(Produced { warnings, ..Produced::single(output, expect) })
 }

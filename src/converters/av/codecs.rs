@@ -21,6 +21,8 @@ impl VideoCodec {
             VideoCodec::Prores => "prores_ks",
             VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
+            VideoCodec::Apng => "apng",
+            VideoCodec::Webp => "libwebp_anim",
             VideoCodec::Copy => "copy",
         }
     }
@@ -39,6 +41,8 @@ impl VideoCodec {
             VideoCodec::Prores => "prores",
             VideoCodec::Ffv1 => "ffv1",
             VideoCodec::Gif => "gif",
+            VideoCodec::Apng => "apng",
+            VideoCodec::Webp => "webp",
             VideoCodec::Copy => "copy",
         }
     }
@@ -59,6 +63,7 @@ impl VideoCodec {
             VideoCodec::Vp9 => 32,
             VideoCodec::Av1 => 35,
             VideoCodec::Theora => 20,
+            VideoCodec::Webp => 16,
             _ => 4,
         }
     }
@@ -66,6 +71,7 @@ impl VideoCodec {
     pub fn pixels(self) -> Pixel {
         match self {
             VideoCodec::Gif => Pixel::PAL8,
+            VideoCodec::Apng => Pixel::RGB24,
             VideoCodec::Prores => Pixel::YUV422P10LE,
             _ => Pixel::YUV420P,
         }
@@ -75,6 +81,7 @@ impl VideoCodec {
     pub fn pixel_names(self) -> &'static str {
         match self {
             VideoCodec::Gif => "pal8",
+            VideoCodec::Apng => "rgb24",
             VideoCodec::Prores => "yuv422p10le",
             _ => "yuv420p",
         }
@@ -95,6 +102,11 @@ impl VideoCodec {
             VideoCodec::Hevc => &[Tune::Animation, Tune::Grain, Tune::Fastdecode, Tune::Zerolatency],
             _ => &[],
         }
+    }
+
+    /// Whether it is one of pictures that move: small ones, of square pixels, with few frames a second.
+    pub fn is_picture(self) -> bool {
+        matches!(self, VideoCodec::Gif | VideoCodec::Apng | VideoCodec::Webp)
     }
 
     /// Whether its time base must be that of a frame.
@@ -163,6 +175,8 @@ impl VideoCodec {
                     put("crf", crf.to_string());
                 }
             }
+            // Its own scale runs the other way, 0 to 100.
+            VideoCodec::Webp => put("quality", (100 - u32::from(crf.min(63)) * 100 / 63).to_string()),
             _ if let Some(quality) = self.fixed_quality(options) => {
                 put("flags", "+qscale".into());
                 put("global_quality", quality.to_string());

@@ -1,6 +1,7 @@
 //! What each container takes, and by which demuxer and muxer of FFmpeg it is read and written.
 
 use super::options::{AudioCodec, VideoCodec};
+use super::words::Words;
 use crate::format::Format;
 
 /// A container that is written.
@@ -11,6 +12,8 @@ pub struct Container {
     pub video: &'static [&'static str],
     pub audio: &'static [&'static str],
     pub subtitles: &'static [&'static str],
+    /// What other subtitles that are text become.
+    pub words: Option<Words>,
     /// Codecs that can be encoded into it, the default first.
     pub encode_video: &'static [VideoCodec],
     pub encode_audio: &'static [AudioCodec],
@@ -30,7 +33,7 @@ pub struct Container {
 }
 
 use AudioCodec::{Aac, Ac3, Alac, Flac, Mp2, Mp3, Opus, Pcm, PcmBig, Vorbis, Wma};
-use VideoCodec::{Av1, Ffv1, Gif, H264, Hevc, Mpeg2, Mpeg4, Prores, Theora, Vp8, Vp9};
+use VideoCodec::{Apng, Av1, Ffv1, Gif, H264, Hevc, Mpeg2, Mpeg4, Prores, Theora, Vp8, Vp9, Webp};
 
 const PLAIN: Container = Container {
     id: "",
@@ -38,6 +41,7 @@ const PLAIN: Container = Container {
     video: &[],
     audio: &[],
     subtitles: &[],
+    words: None,
     encode_video: &[],
     encode_audio: &[],
     turns: false,
@@ -56,6 +60,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "av1", "vp9", "mpeg4"],
         audio: &["aac", "mp3", "ac3", "opus"],
         subtitles: &["mov_text"],
+        words: Some(Words::MovText),
         encode_video: &[H264, Hevc, Av1, Vp9, Mpeg4],
         encode_audio: &[Aac, Mp3, Opus, Ac3, Flac, Alac],
         turns: true,
@@ -70,6 +75,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "mpeg4", "prores", "mjpeg"],
         audio: &["aac", "mp3", "ac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"],
         subtitles: &["mov_text"],
+        words: Some(Words::MovText),
         encode_video: &[H264, Hevc, Mpeg4, Prores],
         encode_audio: &[Aac, Mp3, Ac3, Alac, Pcm],
         turns: true,
@@ -84,6 +90,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "theora", "prores", "ffv1", "mjpeg"],
         audio: &["aac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "pcm_s16le", "pcm_s24le"],
         subtitles: &["subrip", "ass", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle"],
+        words: Some(Words::Subrip),
         encode_video: &[H264, Hevc, Av1, Vp9, Vp8, Mpeg4, Mpeg2, Theora, Prores, Ffv1],
         encode_audio: &[Aac, Mp3, Opus, Vorbis, Flac, Ac3, Alac, Mp2, Pcm],
         tracks: true,
@@ -96,6 +103,7 @@ pub static CONTAINERS: &[Container] = &[
         video: &["vp8", "vp9", "av1"],
         audio: &["opus", "vorbis"],
         subtitles: &["webvtt"],
+        words: Some(Words::Webvtt),
         encode_video: &[Vp9, Vp8, Av1],
         encode_audio: &[Opus, Vorbis],
         tracks: true,
@@ -114,6 +122,8 @@ pub static CONTAINERS: &[Container] = &[
         ..PLAIN
     },
     Container { id: "gif", muxer: "gif", encode_video: &[Gif], constant_rate: true, ..PLAIN },
+    Container { id: "apng", muxer: "apng", encode_video: &[Apng], constant_rate: true, ..PLAIN },
+    Container { id: "webp", muxer: "webp", encode_video: &[Webp], constant_rate: true, ..PLAIN },
     Container {
         id: "flv",
         muxer: "flv",
@@ -176,6 +186,9 @@ pub static CONTAINERS: &[Container] = &[
         adaptive: true,
         ..PLAIN
     },
+    Container { id: "srt", muxer: "srt", words: Some(Words::Subrip), ..PLAIN },
+    Container { id: "vtt", muxer: "webvtt", words: Some(Words::Webvtt), ..PLAIN },
+    Container { id: "ass", muxer: "ass", words: Some(Words::Ass), ..PLAIN },
     Container { id: "mp3", muxer: "mp3", audio: &["mp3"], encode_audio: &[Mp3], covers: true, ..PLAIN },
     Container { id: "m4a", muxer: "ipod", audio: &["aac", "alac"], encode_audio: &[Aac, Alac], chapters: true, covers: true, ..PLAIN },
     Container { id: "aac", muxer: "adts", audio: &["aac"], encode_audio: &[Aac], least_rate: 32000, ..PLAIN },
@@ -196,6 +209,20 @@ pub static CONTAINERS: &[Container] = &[
     },
 ];
 
+impl Container {
+    /// The muxer's words for how often a moving picture plays, 0 for ever; none for films.
+    pub fn plays(&self, times: u16) -> Vec<(&'static str, String)> {
+        match self.id {
+            // It counts the plays after the first one.
+            "gif" if times == 1 => vec![("loop", "-1".into())],
+            "gif" => vec![("loop", times.saturating_sub(1).to_string())],
+            "apng" => vec![("plays", times.to_string())],
+            "webp" => vec![("loop", times.to_string())],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The container of this format.
 pub fn container(format: Format) -> Option<&'static Container> {
     CONTAINERS.iter().find(|c| c.id == format.id())
@@ -214,6 +241,13 @@ pub fn demuxers(format: Format) -> &'static [&'static str] {
         "ogv" | "ogg" | "opus" => &["ogg"],
         "mxf" => &["mxf"],
         "y4m" => &["yuv4mpegpipe"],
+        "h264" => &["h264"],
+        "hevc" => &["hevc"],
+        "obu" => &["obu"],
+        "ivf" => &["ivf"],
+        "srt" => &["srt"],
+        "vtt" => &["webvtt"],
+        "ass" => &["ass"],
         "gif" => &["gif"],
         "mp3" => &["mp3"],
         "aac" => &["aac"],

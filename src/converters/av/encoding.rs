@@ -1,8 +1,9 @@
 //! A video encoder at work beside the decoder and the filters: while it is busy with one picture, the next is made ready.
 
-use super::fault;
+use super::{fault, ffi};
 use ffmpeg_next::{Error, Packet, encoder, frame};
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -16,10 +17,11 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    pub fn start(encoder: encoder::video::Encoder) -> io::Result<Encoding> {
+    /// `notes`: where what it says to a second pass is kept.
+    pub fn start(encoder: encoder::video::Encoder, notes: Option<PathBuf>) -> io::Result<Encoding> {
         let ((frames, waiting), (done, packets)) = (sync_channel(AHEAD), channel());
         let thread = Builder::new().name("encode".into()).spawn(move || {
-            if let Err(error) = work(encoder, &waiting, &done) {
+            if let Err(error) = work(encoder, &waiting, &done, notes) {
                 // Unread, the lane has given up already.
                 let _ = done.send(Err(error));
             }
@@ -50,7 +52,12 @@ impl Encoding {
     }
 }
 
-fn work(mut encoder: encoder::video::Encoder, frames: &Receiver<frame::Video>, packets: &Sender<Result<Packet, Error>>) -> Result<(), Error> {
+fn work(
+    mut encoder: encoder::video::Encoder,
+    frames: &Receiver<frame::Video>,
+    packets: &Sender<Result<Packet, Error>>,
+    notes: Option<PathBuf>,
+) -> Result<(), Error> {
     let mut any = false;
     for frame in frames {
         encoder.send_frame(&frame)?;
@@ -60,6 +67,9 @@ fn work(mut encoder: encoder::video::Encoder, frames: &Receiver<frame::Video>, p
     if any {
         encoder.send_eof()?;
         take(&mut encoder, packets)?;
+    }
+    if let (Some(path), Some(notes)) = (notes, ffi::notes(&encoder)) {
+        std::fs::write(path, notes).map_err(|e| Error::Other { errno: e.raw_os_error().unwrap_or(libc::EIO) })?;
     }
     Ok(())
 }

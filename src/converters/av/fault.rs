@@ -4,6 +4,8 @@ use super::ffi;
 use crate::convert::{Ctx, Input, Level};
 use crate::failure::{Code, Failure};
 use ffmpeg_next::Error;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 /// Moves what FFmpeg has said into the job's log; the last lines come back for the failure's detail.
 pub fn flush_words(ctx: &Ctx) -> String {
@@ -26,10 +28,21 @@ pub fn opening(ctx: &Ctx, input: &Input, error: Error) -> Failure {
         Error::DecoderNotFound | Error::DemuxerNotFound => {
             Failure::new(Code::UnsupportedFormat, format!("This kind of {} file cannot be read.", input.format.name()))
         }
+        // Some demuxers say EIO where the file merely ends too soon.
+        Error::Other { errno: libc::EIO } if has_end(input) => damaged(input),
         Error::Other { errno: libc::EACCES | libc::ENOENT | libc::EIO } => Failure::new(Code::InputUnavailable, "The file could not be read."),
-        _ => Failure::corrupt(format!("The file is not a readable {} file; it is damaged or incomplete.", input.format.name())),
+        _ => damaged(input),
     };
     detailed(ctx, failure, error).stage("open")
+}
+
+fn damaged(input: &Input) -> Failure {
+    Failure::corrupt(format!("The file is not a readable {} file; it is damaged or incomplete.", input.format.name()))
+}
+
+/// Whether the last byte can be read.
+fn has_end(input: &Input) -> bool {
+    File::open(&input.path).and_then(|file| file.read_exact_at(&mut [0], input.size_bytes.saturating_sub(1))).is_ok()
 }
 
 /// Why a stream could not be decoded.

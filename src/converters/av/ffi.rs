@@ -3,8 +3,10 @@
 #![allow(unsafe_code)]
 
 mod library;
+mod words;
 
 pub use library::load;
+pub use words::Scribe;
 
 use ffmpeg_next::codec::Parameters;
 use ffmpeg_next::filter::Graph;
@@ -70,6 +72,13 @@ pub struct Facts {
     /// Bits of a sample that count, of lossless sound.
     pub bits: u32,
     pub tags: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// As the file writes it, if it says.
+    pub fn language(&self) -> Option<&str> {
+        self.tags.iter().find(|(key, value)| key == "language" && value != "und").map(|(_, value)| value.as_str())
+    }
 }
 
 fn cstring(text: &str) -> Result<CString, Error> {
@@ -347,6 +356,12 @@ pub fn wants_global_header(output: &Output) -> bool {
     unsafe { (*(*output.as_ptr()).oformat).flags & ffi::AVFMT_GLOBALHEADER != 0 }
 }
 
+/// Has an encoder put its headers beside the packets; what else it is set to by default stays.
+pub fn set_global_header(encoder: &mut codec::Context) {
+    // SAFETY: the context is owned and not open yet.
+    unsafe { (*encoder.as_mut_ptr()).flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as c_int };
+}
+
 /// Tells an encoder its input's colours; they go into its headers.
 pub fn set_colour(encoder: &mut codec::Context, colour: Colour) {
     // SAFETY: the context is not open yet; the numbers came from FFmpeg's own fields of the same types.
@@ -370,6 +385,21 @@ pub fn settle_layout(decoder: &mut codec::Context) {
             ffi::av_channel_layout_default(layout, channels);
         }
     }
+}
+
+/// What an encoder has to say to its second pass, once it has ended its first.
+pub fn notes(encoder: &codec::Context) -> Option<String> {
+    // SAFETY: the text belongs to the open encoder and is copied.
+    let told = unsafe { text((*encoder.as_ptr()).stats_out) };
+    (!told.is_empty()).then_some(told)
+}
+
+/// Tells an encoder, before it is opened, what its first pass had to say.
+pub fn set_notes(encoder: &mut codec::Context, notes: &str) -> Result<(), Error> {
+    let notes = cstring(notes)?;
+    // SAFETY: the context is owned and not open yet; the copy lives as long as this process, for FFmpeg does not free it.
+    unsafe { (*encoder.as_mut_ptr()).stats_in = ffi::av_strdup(notes.as_ptr()) };
+    Ok(())
 }
 
 /// Has an open decoder leave out all pictures but those that stand for themselves.

@@ -1,24 +1,24 @@
 //! One conversion from first packet to last.
 
 use super::containers::Container;
-use super::geometry::Turn;
-use super::lane::{Lane, Tally, Window};
-use super::lane_audio::{AudioLane, Tone};
-use super::lane_copy::CopyLane;
-use super::lane_video::VideoLane;
-use super::look::{Look, check_gif};
-use super::mux::{Mux, tag};
+use super::drawing::Drawing;
+use super::ffi::Kind;
+use super::lane::{Tally, Window};
+use super::lanes::{Lanes, Setting};
+use super::mux::Mux;
 use super::open::Source;
-use super::options::{AudioOptions, Metadata, Tags, Trim, VideoCodec, VideoOptions};
+use super::options::{AudioOptions, Metadata, Tags, Trim, VideoOptions};
+use super::passes::Pass;
 use super::plan::{Fate, Planned};
 use super::pump::Pump;
-use super::shaping::{Shaping, Take};
+use super::shaping::Shaping;
 use super::{SECOND_US, fault};
-use crate::convert::{Ctx, Level};
-use crate::failure::Failure;
+use crate::convert::Ctx;
+use crate::failure::{Code, Failure};
 use std::path::Path;
 
 /// What is to be made of an open source.
+#[derive(Clone)]
 pub struct Order<'a> {
     pub container: &'static Container,
     pub streams: Vec<Planned>,
@@ -28,6 +28,8 @@ pub struct Order<'a> {
     /// Quality of sound, 1 to 10.
     pub quality: Option<u8>,
     pub shaping: &'a Shaping,
+    /// Over the picture.
+    pub drawing: &'a Drawing,
     pub trim: Trim,
     pub metadata: Metadata,
     /// Said of the result beside, or instead of, what the source says.
@@ -37,6 +39,8 @@ pub struct Order<'a> {
     pub faststart: bool,
     /// Of the muxer, beyond the usual.
     pub settings: Vec<(&'static str, String)>,
+    /// Of two; the first one makes nothing but notes.
+    pub pass: Option<Pass>,
 }
 
 /// What was made.
@@ -47,6 +51,8 @@ pub struct Made {
     pub rate: Option<f64>,
     /// Pictures that were encoded.
     pub encoded: u64,
+    /// Lines of subtitles that were written anew.
+    pub cues: u64,
     /// Samples a second of encoded sound; 0 without.
     pub sound_rate: u32,
     pub warnings: Vec<String>,
@@ -55,12 +61,12 @@ pub struct Made {
 pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Result<Made, Failure> {
     let start_us = order.trim.start_us();
     let kept: Vec<usize> = order.streams.iter().map(|s| s.index).collect();
-    let claimed = source.claimed_us(&kept);
+    let shown: Vec<usize> = kept.iter().copied().filter(|index| source.streams[*index].kind != Kind::Subtitle).collect();
+    let claimed = source.claimed_us(&shown);
     let total = claimed.or(source.duration_us).map(|us| us - start_us);
     let length_us = order.trim.length_us();
     if total.is_some_and(|left| left <= 0) && start_us > 0 {
-        let message = format!("The start, {}, is after the end of the file.", fault::clock(start_us));
-        return Err(Failure::new(crate::failure::Code::InvalidOption, message).stage("open"));
+        return Err(too_late(start_us));
     }
     let wanted_us = match (total, length_us) {
         (Some(total), Some(length)) => Some(total.min(length)),
@@ -69,48 +75,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;
     let latest_us = claimed.map_or(longest, |us| us - start_us + 10 * SECOND_US).min(longest + SECOND_US);
     let window = Window { shift_us: source.start_us + start_us, cut: start_us > 0, length_us, latest_us };
-    let mut mux = Mux::create(ctx, order.container, path, order.metadata)?;
-    let mut sizes = Vec::new();
-    let (mut rate, mut sound_rate, mut said) = (None, 0, Vec::new());
-    let mut lanes: Vec<Option<Lane>> = (0..source.streams.len()).map(|_| None).collect();
-    for planned in &order.streams {
-        let from = &source.streams[planned.index];
-        let verb = if matches!(planned.fate, Fate::Copy) { "copied" } else { "encoded" };
-        ctx.log(Level::Info, format!("track {} ({}) is {verb}: {}", planned.index + 1, from.codec, planned.why));
-        let lane = match &planned.fate {
-            Fate::Copy => {
-                let stream = mux.add_copy(source, from, tag(order.container, &from.codec)).map_err(|e| fault::encoding(ctx, e))?;
-                if from.width > 0 {
-                    sizes = vec![Turn::of(from.matrix).turned((from.width, from.height))];
-                    rate = from.average_rate.map(f64::from);
-                }
-                Lane::Copy(CopyLane::new(from, stream, window))
-            }
-            Fate::Video(codec) => {
-                let look = |options: &VideoOptions| (Look::plan(from, *codec, options, order.container), options.clone());
-                let looks: Vec<(Look, VideoOptions)> = order.rungs.iter().map(look).collect();
-                if let Some((largest, _)) = looks.first() {
-                    if *codec == VideoCodec::Gif {
-                        check_gif(ctx, largest, wanted_us)?;
-                    }
-                    rate = Some(f64::from(largest.rate));
-                }
-                sizes = looks.iter().map(|(look, _)| look.geometry.size).collect();
-                Lane::Video(Box::new(VideoLane::new(ctx, source, from, looks, window, &mut mux)?))
-            }
-            Fate::Audio(codec) => {
-                let tone = Tone::plan(from, *codec, order.audio, order.quality, order.container.least_rate);
-                sound_rate = sound_rate.max(tone.rate);
-                let end = source.sound_end_us(planned.index).map(|end| end - start_us).filter(|end| *end > 0);
-                let length_us = [window.length_us, end].into_iter().flatten().min();
-                let window = Window { length_us, ..window };
-                let shaped = order.shaping.shape(ctx, &Take { source, from, tone: &tone, window })?;
-                said.extend(shaped.warnings);
-                Lane::Audio(Box::new(AudioLane::new(ctx, source, from, tone, &shaped.filters, window, &mut mux)?))
-            }
-        };
-        lanes[planned.index] = Some(lane);
-    }
+    let notes_only = order.pass.as_ref().is_some_and(Pass::is_first);
+    let muxer = if notes_only { "null" } else { order.container.muxer };
+    let mut mux = Mux::create(ctx, order.container, muxer, path, order.metadata)?;
+    let mut lanes = Lanes::build(&Setting { ctx, source, order, window, wanted_us }, &mut mux)?;
     for index in &order.covers {
         mux.add_cover(source, &source.streams[*index]).map_err(|e| fault::encoding(ctx, e))?;
     }
@@ -120,32 +88,52 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
         source.seek(start_us);
     }
     let copies = order.streams.iter().all(|s| matches!(s.fate, Fate::Copy));
-    let stage = if copies { "copy" } else { "encode" };
+    let stage = match (notes_only, copies) {
+        (true, _) => "analyse",
+        (false, true) => "copy",
+        (false, false) => "encode",
+    };
     let mut pump = Pump::new(ctx, source, stage, wanted_us);
     while let Some(mut packet) = pump.next(&kept)? {
-        let Some(Some(lane)) = lanes.get_mut(packet.stream()) else { continue };
-        lane.feed(ctx, &mut packet, &mut mux)?;
-        pump.reached(lane.tally().read_us)?;
-        if lanes.iter().flatten().all(Lane::done) {
+        let read_us = lanes.feed(ctx, &mut packet, &mut mux)?;
+        pump.reached(read_us)?;
+        if lanes.done() {
             break;
         }
     }
-    for lane in lanes.iter_mut().flatten() {
-        ctx.check()?;
-        lane.finish(ctx, &mut mux)?;
-    }
+    let passed_us = pump.passed_us - start_us;
+    lanes.finish(ctx, &mut mux)?;
     mux.end(ctx)?;
     let total_ms = wanted_us.unwrap_or(0) as u64 / 1000;
     ctx.progress(stage, total_ms, total_ms, "ms");
     fault::flush_words(ctx);
     let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
-    let tallies: Vec<&Tally> = lanes.iter().flatten().map(Lane::tally).collect();
     let mut warnings = source.notes.clone();
-    warnings.extend(said);
+    warnings.append(&mut lanes.remarks);
+    let (mut tallies, words) = (lanes.tallies(), lanes.words());
+    // Where nothing but words is wanted, how far the film was read is all that tells whether it is whole.
+    let passed = Tally { end_us: passed_us, read_us: passed_us, packets: 1, frames: 1, ..Tally::default() };
+    if tallies.is_empty() {
+        if passed_us <= 0 && start_us > 0 {
+            return Err(too_late(start_us));
+        }
+        tallies.push(&passed);
+    }
     warnings.extend(judge(ctx, &tallies, expected)?);
+    let (cues, unread) = (words.iter().map(|t| t.frames).sum(), words.iter().map(|t| t.errors).sum::<u64>());
+    if unread > 0 {
+        warnings.push(format!("{unread} lines of subtitles could not be read."));
+    }
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
-    let duration_us = tallies.iter().map(|t| t.end_us).max().unwrap_or(0);
-    Ok(Made { duration_us, sizes, rate, encoded, sound_rate, warnings })
+    let ends = lanes.tallies().into_iter().chain(words).map(|t| t.end_us);
+    let duration_us = ends.max().unwrap_or(0);
+    let Lanes { sizes, rate, sound_rate, .. } = lanes;
+    Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, warnings })
+}
+
+fn too_late(start_us: i64) -> Failure {
+    let message = format!("The start, {}, is after the end of the file.", fault::clock(start_us));
+    Failure::new(Code::InvalidOption, message).stage("open")
 }
 
 /// Whether enough of the file came through, and what has to be said about it.

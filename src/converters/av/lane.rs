@@ -4,6 +4,7 @@ use super::fault;
 use super::lane_audio::AudioLane;
 use super::lane_copy::CopyLane;
 use super::lane_video::VideoLane;
+use super::lane_words::WordsLane;
 use super::mux::Mux;
 use crate::convert::Ctx;
 use crate::failure::Failure;
@@ -80,6 +81,7 @@ pub enum Lane {
     Copy(CopyLane),
     Video(Box<VideoLane>),
     Audio(Box<AudioLane>),
+    Words(Box<WordsLane>),
 }
 
 impl Lane {
@@ -88,13 +90,14 @@ impl Lane {
             Lane::Copy(lane) => lane.feed(ctx, packet, mux),
             Lane::Video(lane) => lane.feed(ctx, packet, mux),
             Lane::Audio(lane) => lane.feed(ctx, packet, mux),
+            Lane::Words(lane) => lane.feed(ctx, packet, mux),
         }
     }
 
     /// The source has ended, or the window has.
     pub fn finish(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
         match self {
-            Lane::Copy(_) => Ok(()),
+            Lane::Copy(_) | Lane::Words(_) => Ok(()),
             Lane::Video(lane) => lane.finish(ctx, mux),
             Lane::Audio(lane) => lane.finish(ctx, mux),
         }
@@ -106,6 +109,7 @@ impl Lane {
             Lane::Copy(lane) => lane.done,
             Lane::Video(lane) => lane.done(),
             Lane::Audio(lane) => lane.done(),
+            Lane::Words(lane) => lane.done,
         }
     }
 
@@ -114,6 +118,7 @@ impl Lane {
             Lane::Copy(lane) => &lane.tally,
             Lane::Video(lane) => lane.tally(),
             Lane::Audio(lane) => lane.tally(),
+            Lane::Words(lane) => &lane.tally,
         }
     }
 }

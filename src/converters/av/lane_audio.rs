@@ -10,7 +10,6 @@ use super::open::Source;
 use super::options::{AudioCodec, AudioOptions};
 use crate::convert::Ctx;
 use crate::failure::Failure;
-use ffmpeg_next::codec::Flags;
 use ffmpeg_next::format::Sample;
 use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational, codec, encoder, frame};
 
@@ -41,7 +40,16 @@ impl Tone {
             (None, Some(quality)) => Some((usual as f64 * (0.4 + 0.12 * f64::from(quality))) as u32),
             (None, None) => Some(usual),
         };
+        let bitrate = bitrate.map(|wanted| codec.nearest_bitrate(wanted, channels, rate));
         Tone { codec, rate, channels, samples: codec.samples(depth), encoder: codec.encoder(depth), bitrate, quality: own_quality }
+    }
+
+    /// What is to be said of a bit rate that could not be met.
+    pub fn remark(&self, options: &AudioOptions) -> Option<String> {
+        let (asked, given) = (options.bitrate?.0, self.bitrate?);
+        let name = format!("{:?}", self.codec).to_lowercase();
+        let bent = || format!("The bit rate of the sound became {given}, not {asked}: the nearest that {name} takes for {} Hz.", self.rate);
+        (asked != given).then(bent)
     }
 
     /// What the encoder takes; numbers and words of ours only.
@@ -131,7 +139,7 @@ impl Voice {
         context.set_channel_layout(ChannelLayout::default(tone.channels as i32));
         context.set_time_base(clock);
         if mux.wants_global_header() {
-            context.set_flags(Flags::GLOBAL_HEADER);
+            ffi::set_global_header(&mut context);
         }
         let encoder = context.open_with(tone.settings()).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, clock, None, 0).map_err(wrong)?;

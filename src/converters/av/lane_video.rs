@@ -9,10 +9,10 @@ use super::look::Look;
 use super::mux::Mux;
 use super::open::Source;
 use super::options::{VideoCodec, VideoOptions};
+use super::passes::Pass;
 use super::{decode, fault};
 use crate::convert::Ctx;
 use crate::failure::Failure;
-use ffmpeg_next::codec::Flags;
 use ffmpeg_next::{Error, Packet, Rational, Rescale, codec, encoder, picture};
 
 pub struct VideoLane {
@@ -28,6 +28,7 @@ impl VideoLane {
         from: &Facts,
         looks: Vec<(Look, VideoOptions)>,
         window: Window,
+        pass: Option<&Pass>,
         mux: &mut Mux,
     ) -> Result<VideoLane, Failure> {
         let Some((first, _)) = looks.first() else { return Err(Failure::internal("a film of no pictures")) };
@@ -36,7 +37,7 @@ impl VideoLane {
         let chains =
             move |width: u32, height: u32| Fork { trunk: trunk.clone(), branches: all.iter().map(|look| look.branch(width, height)).collect() };
         let eye = Eye::new(ctx, source, from, window, rate, looks.len(), Box::new(chains))?;
-        let rungs: Result<Vec<Rung>, Failure> = looks.into_iter().map(|(look, options)| Rung::new(ctx, from, look, &options, mux)).collect();
+        let rungs: Result<Vec<Rung>, Failure> = looks.into_iter().map(|(look, options)| Rung::new(ctx, from, look, &options, pass, mux)).collect();
         Ok(VideoLane { eye, rungs: rungs? })
     }
 
@@ -83,7 +84,7 @@ struct Rung {
 }
 
 impl Rung {
-    fn new(ctx: &Ctx, from: &Facts, look: Look, options: &VideoOptions, mux: &mut Mux) -> Result<Rung, Failure> {
+    fn new(ctx: &Ctx, from: &Facts, look: Look, options: &VideoOptions, pass: Option<&Pass>, mux: &mut Mux) -> Result<Rung, Failure> {
         let wrong = |e| fault::encoding(ctx, e);
         let found = encoder::find_by_name(look.codec.encoder()).ok_or_else(|| wrong(Error::EncoderNotFound))?;
         let mut context = codec::Context::new_with_codec(found).encoder().video().map_err(wrong)?;
@@ -93,23 +94,27 @@ impl Rung {
         context.set_time_base(look.clock);
         context.set_frame_rate(Some(look.rate));
         context.set_aspect_ratio(Rational::new(look.aspect.0, look.aspect.1));
-        if look.codec != VideoCodec::Gif {
+        if !matches!(look.codec, VideoCodec::Gif | VideoCodec::Apng) {
             ffi::set_colour(&mut context, look.colour);
         }
         if mux.wants_global_header() {
-            context.set_flags(Flags::GLOBAL_HEADER);
+            ffi::set_global_header(&mut context);
         }
         let mut settings = look.codec.settings(options, decode::threads(ctx), look.geometry.size.0);
         if let (VideoCodec::Av1, Some(interval)) = (look.codec, options.keyframe_interval) {
             // Its encoder is told beforehand, as it hears of no single picture.
             settings.set("g", &(interval.us as f64 / 1e6 * f64::from(look.rate)).round().max(1.0).to_string());
         }
+        if let Some(pass) = pass {
+            pass.settings(look.codec, &mut settings);
+            pass.prepare(look.codec, &mut context).map_err(wrong)?;
+        }
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         if let Some(most) = options.bitrate {
             mux.announce(stream, most.0);
         }
-        let encoding = Encoding::start(encoder).map_err(Failure::internal)?;
+        let encoding = Encoding::start(encoder, pass.and_then(|pass| pass.to_keep(look.codec))).map_err(Failure::internal)?;
         let every = options.keyframe_interval.map(|t| t.us.rescale((1, 1_000_000), look.clock).max(1));
         Ok(Rung {
             encoding,

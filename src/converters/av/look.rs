@@ -40,6 +40,8 @@ pub struct Look {
     pub clock: Rational,
     /// The four letters by which the container names the codec; 0 for the muxer's choice.
     pub tag: u32,
+    /// The filters that draw something over the picture.
+    pub drawn: Vec<String>,
 }
 
 impl Look {
@@ -49,19 +51,19 @@ impl Look {
         let mut aspect = turn.turned(from.aspect);
         let crop = options.crop.map(|crop| within(crop, upright));
         let (mut width, mut source) = (options.width, crop.map_or(upright, |crop| (crop.width, crop.height)));
-        if codec == VideoCodec::Gif {
+        if codec.is_picture() {
             // Pixels of a gif are square, and one wider than this is larger than the film it was made of.
             source = squared(source, aspect);
             aspect = (1, 1);
             width = width.or(options.height.is_none().then_some(480));
         }
-        let geometry = Geometry::plan(source, width, options.height, options.fit, codec != VideoCodec::Gif);
+        let geometry = Geometry::plan(source, width, options.height, options.fit, !codec.is_picture());
         let own = from.frame_rate.or(from.average_rate).unwrap_or(Rational::new(25, 1));
         // A rate beyond what eyes see is the clock of a film with irregular frames.
         let irregular = f64::from(own) > 120.0;
         let calm = from.average_rate.filter(|r| (1.0..=120.0).contains(&f64::from(*r))).unwrap_or(Rational::new(30, 1));
         let mut rate = if irregular { calm } else { own };
-        if codec == VideoCodec::Gif && f64::from(rate) > 15.0 {
+        if codec.is_picture() && f64::from(rate) > 15.0 {
             rate = Rational::new(15, 1);
         }
         let rate = options.fps.map_or(rate, |fps| Rational::new((fps * 1000.0).round() as i32, 1000).reduce());
@@ -98,7 +100,13 @@ impl Look {
             constant,
             clock,
             tag: tag(container, codec.codec()),
+            drawn: Vec::new(),
         }
+    }
+
+    /// The same, with these filters that draw something over it.
+    pub fn with(self, drawn: Vec<String>) -> Look {
+        Look { drawn, ..self }
     }
 
     /// What all that is made of these pictures shares; numbers and words of ours only, with a comma at its end if there is any.
@@ -140,7 +148,12 @@ impl Look {
             chain.push(format!("crop=w={cut_w}:h={cut_h}"));
         }
         chain.extend(self.hdr.map(to_sdr));
+        chain.extend(self.drawn.iter().cloned());
         chain.push(format!("setsar=sar={}/{}", self.aspect.0, self.aspect.1));
+        if self.codec == VideoCodec::Webp {
+            // It knows no other colours.
+            chain.push("scale=out_color_matrix=bt601:out_range=tv".into());
+        }
         if self.codec == VideoCodec::Gif {
             chain.push("split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=sierra2_4a".into());
         } else {
@@ -172,13 +185,13 @@ fn within(crop: Crop, (width, height): (u32, u32)) -> Crop {
     Crop { left, top, width: even(crop.width.min(width - left)), height: even(crop.height.min(height - top)) }
 }
 
-/// A gif keeps all its frames in memory until the palette is known.
-pub fn check_gif(ctx: &Ctx, look: &Look, length_us: Option<i64>) -> Result<(), Failure> {
+/// A gif keeps all its frames in memory until the palette is known; nobody wants the others longer either.
+pub fn check_moving(ctx: &Ctx, look: &Look, length_us: Option<i64>) -> Result<(), Failure> {
     let (w, h) = look.geometry.size;
     let frames = length_us.map_or(1.0, |us| us as f64 / 1e6 * f64::from(look.rate)).max(1.0);
     let pixels = f64::from(w) * f64::from(h) * frames;
     if pixels > ctx.limits.total_pixels_max as f64 || pixels * 4.0 > ctx.limits.memory_max.0 as f64 * 0.8 {
-        let message = format!("The film is too long for a gif of {w} x {h} at {:.0} frames per second.", f64::from(look.rate));
+        let message = format!("The film is too long for a {} of {w} x {h} at {:.0} frames per second.", look.codec.codec(), f64::from(look.rate));
         return Err(Failure::new(Code::LimitExceeded, message).hint("Trim it, or ask for a smaller width or a lower fps.").stage("open"));
     }
     Ok(())

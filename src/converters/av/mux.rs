@@ -42,11 +42,17 @@ const STALE: &[&str] = &[
     "language",
 ];
 
+/// Whether a tag says where something was recorded: `location`, `com.apple.quicktime.location.ISO6709`, `RECORDING_LOCATION`, `GPSLatitude` ...
+fn is_place(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["location", "iso6709", "gps", "latitude", "longitude", "altitude", "\u{a9}xyz"].iter().any(|word| key.contains(word))
+}
+
 pub struct Mux {
     output: format::context::Output,
     /// The clock of each stream, once the header is written.
     clocks: Vec<Rational>,
-    keep: bool,
+    metadata: Metadata,
     adaptive: bool,
     /// Waiting for the header.
     covers: Vec<(usize, Packet)>,
@@ -58,10 +64,11 @@ pub fn tag(container: &Container, codec: &str) -> u32 {
 }
 
 impl Mux {
-    pub fn create(ctx: &Ctx, container: &Container, path: &Path, metadata: Metadata) -> Result<Mux, Failure> {
+    /// `muxer` is the container's own, or one that writes nothing.
+    pub fn create(ctx: &Ctx, container: &Container, muxer: &str, path: &Path, metadata: Metadata) -> Result<Mux, Failure> {
         let path = path.to_str().ok_or_else(|| Failure::internal("the path of the result is not UTF-8"))?;
-        let output = ffi::create_output(&format!("file:{path}"), container.muxer).map_err(|e| fault::encoding(ctx, e))?;
-        Ok(Mux { output, clocks: Vec::new(), keep: metadata == Metadata::Keep, adaptive: container.adaptive, covers: Vec::new() })
+        let output = ffi::create_output(&format!("file:{path}"), muxer).map_err(|e| fault::encoding(ctx, e))?;
+        Ok(Mux { output, clocks: Vec::new(), metadata, adaptive: container.adaptive, covers: Vec::new() })
     }
 
     pub fn wants_global_header(&self) -> bool {
@@ -71,7 +78,12 @@ impl Mux {
     fn tags(&self, all: &[(String, String)]) -> Vec<(String, String)> {
         let stale = |key: &str| STALE.iter().any(|s| key.to_ascii_lowercase().starts_with(&s.to_ascii_lowercase()));
         let language = all.iter().filter(|(key, value)| key == "language" && value != "und");
-        let rest = all.iter().filter(|(key, _)| self.keep && !stale(key));
+        let kept = |key: &str| match self.metadata {
+            Metadata::Keep => !stale(key),
+            Metadata::StripLocation => !stale(key) && !is_place(key),
+            Metadata::Strip => false,
+        };
+        let rest = all.iter().filter(|(key, _)| kept(key));
         language.chain(rest).cloned().collect()
     }
 
@@ -120,16 +132,17 @@ impl Mux {
 
     /// Tags of the whole file, those given above those of the source, and its chapters, seen from `from_us` on.
     pub fn describe(&mut self, source: &Source, chapters: bool, from_us: i64, length_us: Option<i64>, given: &Tags) {
-        let mut tags = if self.keep { self.tags(&ffi::tags(&source.input)) } else { Vec::new() };
+        let strips = self.metadata == Metadata::Strip;
+        let mut tags = if strips { Vec::new() } else { self.tags(&ffi::tags(&source.input)) };
         tags.retain(|(key, _)| given.pairs().all(|(name, _)| !key.eq_ignore_ascii_case(name)));
         tags.extend(given.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())));
         self.output.set_metadata(ffi::dictionary(&tags));
-        if !self.keep || !chapters {
+        if strips || !chapters {
             return;
         }
         let end = length_us.unwrap_or(i64::MAX / 2);
-        for (n, chapter) in ffi::chapters(&source.input).into_iter().enumerate() {
-            let at = |us: i64| (us - source.start_us - from_us).clamp(0, end);
+        for (n, chapter) in source.chapters().into_iter().enumerate() {
+            let at = |us: i64| (us - from_us).clamp(0, end);
             if at(chapter.start_us) < at(chapter.end_us) && !chapter.title.contains('\0') {
                 let _ = self.output.add_chapter(n as i64, (1, 1_000_000), at(chapter.start_us), at(chapter.end_us), chapter.title);
             }
@@ -146,7 +159,7 @@ impl Mux {
         if faststart && ["mp4", "mov", "ipod", "3gp"].contains(&muxer.as_str()) {
             options.set("movflags", "+faststart");
         }
-        if !self.keep {
+        if self.metadata == Metadata::Strip {
             options.set("fflags", "+bitexact");
         }
         self.output.write_header_with(options).map_err(|e| fault::encoding(ctx, e))?;

@@ -1,10 +1,11 @@
 //! Opens a file by the demuxer of its sniffed format and holds what its headers claim against the limits.
 
 use super::containers::demuxers;
-use super::ffi::{self, Facts, Kind};
+use super::ffi::{self, Chapter, Facts, Kind};
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Input};
 use crate::failure::Failure;
+use crate::format::Format;
 use ffmpeg_next::{Dictionary, format::context};
 use std::io::Read;
 
@@ -26,11 +27,18 @@ pub struct Source {
     pub notes: Vec<String>,
 }
 
+/// The bytes of the first picture beside the film or sound.
+pub fn cover(ctx: &Ctx, input: &Input) -> Result<Option<Vec<u8>>, Failure> {
+    let source = open(ctx, input)?;
+    let packet = source.streams.iter().filter(|stream| stream.still).find_map(|stream| ffi::attached_picture(&source.input, stream.index));
+    Ok(packet.and_then(|packet| packet.data().map(<[u8]>::to_vec)))
+}
+
 pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     ffi::load().map_err(Failure::internal)?;
     ffi::catch_log();
     ctx.check()?;
-    let name = input.format.name();
+    let (name, script) = (input.format.name(), is_script(input.format));
     if input.size_bytes == 0 {
         return Err(Failure::corrupt("The file is empty.").stage("open"));
     }
@@ -43,13 +51,13 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
         options.set("format_whitelist", demuxer_names(demuxer));
         options.set("max_streams", "200");
         opened = ffi::open_input(&format!("file:{path}"), demuxer, options);
-        if opened.as_ref().is_ok_and(|i| (0..i.nb_streams() as usize).any(|n| ffi::facts(i, n).is_some_and(|f| usable(&f)))) {
+        if opened.as_ref().is_ok_and(|i| (0..i.nb_streams() as usize).any(|n| ffi::facts(i, n).is_some_and(|f| usable(&f, script)))) {
             break;
         }
     }
     let opened = opened.map_err(|e| fault::opening(ctx, input, e))?;
     let streams: Vec<Facts> = (0..opened.nb_streams() as usize).filter_map(|n| ffi::facts(&opened, n)).collect();
-    if !streams.iter().any(usable) {
+    if !streams.iter().any(|facts| usable(facts, script)) {
         return Err(Failure::corrupt(format!("There is neither picture nor sound in this {name} file.")).stage("open"));
     }
     let (start, duration, guessed) = ffi::times(&opened);
@@ -59,7 +67,8 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
         origin: input.clone(),
         input: opened,
         streams,
-        start_us: start.unwrap_or(0),
+        // The times of a script count from the start of the film that it was written for.
+        start_us: start.filter(|_| !script).unwrap_or(0),
         duration_us: duration,
         guessed,
         margin_us,
@@ -88,11 +97,17 @@ fn riff_cut(input: &Input) -> Result<Option<String>, Failure> {
     Ok((input.size_bytes + 16 < claimed).then(|| format!("The file is cut off: {share}; what is there was kept.")))
 }
 
+/// A file of nothing but subtitles.
+pub fn is_script(format: Format) -> bool {
+    matches!(format.id(), "srt" | "vtt" | "ass")
+}
+
 /// A stream that something can be made of.
-fn usable(facts: &Facts) -> bool {
+fn usable(facts: &Facts, script: bool) -> bool {
     match facts.kind {
         Kind::Video => facts.width > 0,
         Kind::Audio => facts.sample_rate > 0,
+        Kind::Subtitle => script,
         _ => false,
     }
 }
@@ -128,15 +143,27 @@ impl Source {
         Ok(())
     }
 
-    /// The film's picture; cover art is none.
+    /// Everything that moves; cover art does not.
+    pub fn pictures(&self) -> Vec<&Facts> {
+        self.streams.iter().filter(|s| s.kind == Kind::Video && !s.still && s.width > 0 && s.height > 0).collect()
+    }
+
+    /// The film's picture.
     pub fn picture(&self) -> Option<&Facts> {
-        let films = || self.streams.iter().filter(|s| s.kind == Kind::Video && !s.still && s.width > 0 && s.height > 0);
+        let films = || self.pictures().into_iter();
         films().find(|s| s.default).or_else(|| films().max_by_key(|s| u64::from(s.width) * u64::from(s.height)))
     }
 
     /// The tracks of sound, the default one first.
     pub fn sounds(&self) -> Vec<&Facts> {
         let mut found: Vec<&Facts> = self.streams.iter().filter(|s| s.kind == Kind::Audio && s.sample_rate > 0 && s.channels > 0).collect();
+        found.sort_by_key(|s| !s.default);
+        found
+    }
+
+    /// The tracks of subtitles, the default one first.
+    pub fn subtitles(&self) -> Vec<&Facts> {
+        let mut found: Vec<&Facts> = self.streams.iter().filter(|s| s.kind == Kind::Subtitle).collect();
         found.sort_by_key(|s| !s.default);
         found
     }
@@ -160,6 +187,12 @@ impl Source {
         };
         let known: Option<Vec<i64>> = streams.iter().map(one).collect();
         known.and_then(|all| all.into_iter().max()).or(self.duration_us).filter(|us| *us > 0)
+    }
+
+    /// Its chapters, in its own time.
+    pub fn chapters(&self) -> Vec<Chapter> {
+        let own = |chapter: Chapter| Chapter { start_us: chapter.start_us - self.start_us, end_us: chapter.end_us - self.start_us, ..chapter };
+        ffi::chapters(&self.input).into_iter().map(own).collect()
     }
 
     /// Whether its clock may jump on the way, as that of a recorded broadcast does.

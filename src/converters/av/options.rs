@@ -1,9 +1,12 @@
 //! Options that several converters share.
 
 mod audio;
+mod language;
+mod tracks;
 mod video;
 
 pub use audio::{AudioCodec, AudioOptions};
+pub use tracks::{Streams, Subtitles, Track};
 pub use video::{Crop, Deinterlace, Denoise, Fit, Profile, SIDE_MAX, Speed, ToneMap, Tune, VideoCodec, VideoOptions};
 
 use super::units::Time;
@@ -67,6 +70,8 @@ pub enum Copying {
 pub enum Metadata {
     #[default]
     Keep,
+    /// Places go, the rest stays.
+    StripLocation,
     /// All of it goes, but for the languages of the tracks.
     Strip,
 }

@@ -6,6 +6,7 @@ use super::ffi::{Facts, Kind};
 use super::geometry::{Geometry, Turn};
 use super::open::Source;
 use super::options::{AudioCodec, AudioOptions, Copying, Cover, VideoCodec, VideoOptions};
+use super::words::Words;
 use crate::failure::{Code, Failure};
 
 /// What becomes of one stream.
@@ -14,6 +15,7 @@ pub enum Fate {
     Copy,
     Video(VideoCodec),
     Audio(AudioCodec),
+    Words(Words),
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +61,8 @@ impl Circumstances<'_> {
         }
     }
 
-    pub fn video(&self, facts: &Facts, options: &VideoOptions) -> Result<Planned, Failure> {
+    /// `drawn`: what is drawn over the picture, if anything is.
+    pub fn video(&self, facts: &Facts, options: &VideoOptions, drawn: Option<&str>) -> Result<Planned, Failure> {
         let allowed = self.container.encode_video;
         let codec = match options.codec {
             None | Some(VideoCodec::Copy) => allowed.first().copied(),
@@ -79,7 +82,10 @@ impl Circumstances<'_> {
         if options.profile.is_some() && codec != VideoCodec::H264 {
             return Err(wrong(format!("`video.profile`: {} has none to choose; h264 has.", codec.codec())));
         }
-        let obstacle = self.video_obstacle(facts, options);
+        if options.takes_two() && !codec.takes_notes() {
+            return Err(wrong(format!("`video.passes`: {} is encoded in one; h264, hevc, vp8 and vp9 can take two.", codec.codec())));
+        }
+        let obstacle = self.video_obstacle(facts, options).or(drawn.map(str::to_owned));
         self.settle(facts, obstacle, options.codec == Some(VideoCodec::Copy), || Ok(Fate::Video(codec)))
     }
 
@@ -123,6 +129,9 @@ impl Circumstances<'_> {
         }
         if self.from == "mpg" && self.container.id != "mpg" {
             return Some("a program stream does not give every frame its time".into());
+        }
+        if ["h264", "hevc", "obu"].contains(&self.from) {
+            return Some("an elementary stream does not give every frame its time".into());
         }
         (self.cut && !self.at_keyframe).then(|| "the cut is not at a keyframe".into())
     }
@@ -180,19 +189,12 @@ impl Circumstances<'_> {
         all.filter(|_| self.container.covers && wish == Cover::Keep).take(1).collect()
     }
 
-    /// The other streams: subtitles that the container knows are copied; the rest is left out, in words, but for the covers that
-    /// come along or are not wanted.
-    pub fn others(&self, wish: Cover) -> (Vec<Planned>, Vec<String>) {
+    /// What is left out beside pictures, sound and subtitles, in words: all but the covers that come along or are not wanted.
+    pub fn others(&self, wish: Cover) -> Vec<String> {
         let covers = self.covers(wish);
-        let (mut kept, mut warnings) = (Vec::new(), Vec::new());
         let mut left = std::collections::BTreeMap::<&str, Vec<String>>::new();
         for stream in &self.source.streams {
             let name = match stream.kind {
-                Kind::Subtitle if self.container.subtitles.contains(&stream.codec.as_str()) && !self.cut => {
-                    kept.push(Planned { index: stream.index, fate: Fate::Copy, why: "subtitles this container knows".into() });
-                    continue;
-                }
-                Kind::Subtitle => "subtitles",
                 Kind::Attachment => "attached files",
                 Kind::Data => "data",
                 Kind::Video if covers.contains(&stream.index) || (stream.still && wish == Cover::Strip) => continue,
@@ -201,7 +203,6 @@ impl Circumstances<'_> {
             };
             left.entry(name).or_default().push(format!("track {} ({})", stream.index + 1, stream.codec));
         }
-        warnings.extend(left.into_iter().map(|(what, tracks)| format!("Left out: {what}, {}.", tracks.join(", "))));
-        (kept, warnings)
+        left.into_iter().map(|(what, tracks)| format!("Left out: {what}, {}.", tracks.join(", "))).collect()
     }
 }

@@ -12,6 +12,9 @@ use ffmpeg_next::{Error, Packet, decoder, frame};
 
 pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     let mut source = open::open(ctx, input)?;
+    if open::is_script(input.format) {
+        return script(ctx, &mut source, depth);
+    }
     let picture = source.picture().cloned();
     let mut media = Media { duration_ms: source.duration_us.map(|us| (us as u64 + 500) / 1000), ..Media::default() };
     if let Some(picture) = &picture {
@@ -30,6 +33,25 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     Ok(media)
 }
 
+/// A file of subtitles tells how long it is by its last line alone.
+fn script(ctx: &Ctx, source: &mut Source, depth: Depth) -> Result<Media, Failure> {
+    let (mut lines, mut end_us) = (0u64, 0);
+    let clocks: Vec<_> = source.streams.iter().map(|facts| facts.time_base).collect();
+    let mut packet = Packet::empty();
+    while packet.read(&mut source.input).is_ok() {
+        ctx.check()?;
+        let Some(clock) = clocks.get(packet.stream()).copied() else { continue };
+        lines += 1;
+        end_us = end_us.max(micros(packet.pts().unwrap_or(0) + packet.duration(), clock));
+    }
+    if lines == 0 && depth == Depth::Proof {
+        return Err(Failure::corrupt("There are no lines in these subtitles.").detail(fault::flush_words(ctx)).stage("verify"));
+    }
+    fault::flush_words(ctx);
+    let duration_ms = Some(end_us.max(0) as u64 / 1000);
+    Ok(Media { duration_ms, streams: source.streams.iter().map(stream).collect(), ..Media::default() })
+}
+
 fn stream(facts: &Facts) -> Stream {
     let kind = match facts.kind {
         Kind::Video => "video",
@@ -44,7 +66,7 @@ fn stream(facts: &Facts) -> Stream {
     Stream {
         kind: kind.into(),
         codec: facts.codec.clone(),
-        language: facts.tags.iter().find(|(key, value)| key == "language" && value != "und").map(|t| t.1.chars().take(20).collect()),
+        language: facts.language().map(|language| language.chars().take(20).collect()),
         bitrate: (facts.bit_rate > 0).then_some(facts.bit_rate),
         width: some(facts.width).filter(|_| video),
         height: some(facts.height).filter(|_| video),

@@ -16,6 +16,8 @@ pub struct Pump<'a> {
     stage: &'a str,
     total_ms: u64,
     furthest_ms: u64,
+    /// The latest time of any packet that went by, wanted or not, in the film's own time.
+    pub passed_us: i64,
     steady: Steady,
 }
 
@@ -23,7 +25,7 @@ impl<'a> Pump<'a> {
     /// `wanted_us` is how much there is to do, as far as it is known.
     pub fn new(ctx: &'a Ctx<'a>, source: &'a mut Source, stage: &'a str, wanted_us: Option<i64>) -> Self {
         let total_ms = wanted_us.unwrap_or(0).max(0) as u64 / 1000;
-        Pump { ctx, source, stage, total_ms, furthest_ms: 0, steady: Steady { shift_us: 0, last_us: None } }
+        Pump { ctx, source, stage, total_ms, furthest_ms: 0, passed_us: 0, steady: Steady { shift_us: 0, last_us: None } }
     }
 
     /// The next packet of these streams; none: the file is over, or what is left of it cannot be read.
@@ -33,15 +35,26 @@ impl<'a> Pump<'a> {
             self.ctx.check()?;
             let mut packet = Packet::empty();
             match packet.read(&mut self.source.input) {
-                Ok(()) if streams.contains(&packet.stream()) => {
-                    self.steady.settle(&mut packet, self.source);
-                    return Ok(Some(packet));
+                Ok(()) => {
+                    failed = 0;
+                    if streams.contains(&packet.stream()) {
+                        self.steady.settle(&mut packet, self.source);
+                        self.pass(&packet);
+                        return Ok(Some(packet));
+                    }
+                    self.pass(&packet);
                 }
-                Ok(()) => failed = 0,
                 Err(Error::Other { errno: libc::ENOMEM }) => return Err(fault::decoding(self.ctx, Error::Other { errno: libc::ENOMEM }, None)),
                 Err(e) if (fault::again(e) || e == Error::InvalidData) && failed < FAILED_READS_MAX => failed += 1,
                 Err(_) => return Ok(None),
             }
+        }
+    }
+
+    fn pass(&mut self, packet: &Packet) {
+        let clock = self.source.streams.get(packet.stream()).map(|facts| facts.time_base);
+        if let (Some(clock), Some(time)) = (clock, packet.pts().or(packet.dts())) {
+            self.passed_us = self.passed_us.max(micros(time + packet.duration(), clock) - self.source.start_us);
         }
     }
 

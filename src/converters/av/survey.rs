@@ -1,4 +1,4 @@
-//! What only the whole of a track tells: how loud it is, where its silence ends.
+//! What only the whole of a track tells: how loud it is, where its silence ends, where its pauses are.
 
 use super::ear::Listening;
 use super::open::Source;
@@ -63,6 +63,38 @@ pub fn edges(ctx: &Ctx, source: &Source, channels: u32, threshold: f64, listenin
     })?;
     let sound_us = sound.map(|(first, end)| (time_us(first, rate), time_us(end, rate)));
     Ok(Edges { sound_us, length_us: time_us(heard, rate) })
+}
+
+/// The pauses of a track and where it ends, in microseconds from its start: all that is no louder than `threshold`, in dBFS, for
+/// `least_us` or longer.
+pub fn pauses(
+    ctx: &Ctx,
+    source: &Source,
+    channels: u32,
+    threshold: f64,
+    least_us: i64,
+    listening: Listening,
+) -> Result<(Vec<(i64, i64)>, i64), Failure> {
+    let (rate, least) = (listening.rate, 10f64.powf(threshold / 20.0) as f32);
+    let (mut heard, mut quiet_from, mut found) = (0i64, 0i64, Vec::new());
+    let mut pause = |from: i64, to: i64| {
+        let (start, end) = (time_us(from, rate), time_us(to, rate));
+        if end - start >= least_us {
+            found.push((start, end));
+        }
+    };
+    hear(ctx, source, listening, &mut |samples| {
+        for moment in samples.chunks_exact(channels as usize) {
+            if moment.iter().any(|sample| sample.abs() > least) {
+                pause(quiet_from, heard);
+                quiet_from = heard + 1;
+            }
+            heard += 1;
+        }
+        Ok(())
+    })?;
+    pause(quiet_from, heard);
+    Ok((found, time_us(heard, rate)))
 }
 
 fn time_us(samples: i64, rate: u32) -> i64 {

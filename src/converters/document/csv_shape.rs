@@ -1,6 +1,7 @@
 //! What a table of text is made of, where nobody says: its character set and what stands between its fields.
 
 use crate::convert::OutOfRange;
+use crate::converters::charset;
 use crate::failure::Failure;
 use encoding_rs::Encoding;
 
@@ -53,16 +54,7 @@ fn separator(text: &str) -> u8 {
 
 /// The text of a table: in this character set, or else in UTF-8, or else in what it looks like. A byte order mark outranks all.
 pub fn decoded(bytes: &[u8], encoding: Option<&'static Encoding>) -> Result<String, Failure> {
-    let from = match encoding {
-        Some(encoding) => encoding,
-        None if std::str::from_utf8(bytes).is_ok() => encoding_rs::UTF_8,
-        None => {
-            let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
-            detector.feed(bytes, true);
-            detector.guess(None, chardetng::Utf8Detection::Deny)
-        }
-    };
-    let (text, used, broken) = from.decode(bytes);
+    let (text, used, broken) = encoding.unwrap_or_else(|| charset::guess(bytes)).decode(bytes);
     if broken {
         return Err(Failure::corrupt(format!("The table is not written in {}.", used.name()))
             .hint("Give its character set in the option `csv.encoding`.")

@@ -1,10 +1,12 @@
 //! The document family.
 
+mod compound;
 mod csv_shape;
 mod epub;
 mod markdown;
 mod office;
 mod pdf;
+mod preview;
 mod probe;
 mod ranges;
 mod sheet;
@@ -30,6 +32,7 @@ pub static FAMILY: FamilyEntry = FamilyEntry {
         erase::<pdf::Rewrite>(),
         erase::<pdf::Merge>(),
         erase::<pdf::Info>(),
+        erase::<preview::Preview>(),
     ],
     probe: probe::probe,
 };

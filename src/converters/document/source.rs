@@ -1,5 +1,6 @@
 //! Checks a document before a library opens it: LibreOffice would take any bytes for a text.
 
+use super::compound;
 use crate::convert::{Ctx, Input};
 use crate::failure::Failure;
 use crate::format::{Format, Sample, sniff};
@@ -41,7 +42,9 @@ pub fn check(ctx: &Ctx, input: &Input) -> Result<(), Failure> {
         return Err(wrong().detail(format!("the bytes look like {found}")));
     }
     // A zip without its directory at the end was cut off.
-    if head.starts_with(b"PK\x03\x04") && !tail.windows(4).any(|w| w == b"PK\x05\x06") {
+    let cut_zip = head.starts_with(b"PK\x03\x04") && !tail.windows(4).any(|w| w == b"PK\x05\x06");
+    let cut_compound = || File::open(&input.path).and_then(|file| compound::is_cut_off(&file)).map_err(|e| Failure::internal(e).stage("open"));
+    if cut_zip || (head.starts_with(compound::MAGIC) && cut_compound()?) {
         return Err(Failure::corrupt(format!("The {} file is incomplete: its end is missing.", input.format.name())).stage("open"));
     }
     Ok(())

@@ -11,7 +11,7 @@ mod effects;
 mod encode;
 mod exif;
 mod frames;
-mod geometry;
+pub(super) mod geometry;
 mod heif;
 mod jp2;
 mod jpeg;
@@ -22,8 +22,9 @@ mod open;
 mod options;
 mod pages;
 mod pdf;
-mod picture;
-mod placeholder;
+pub(super) mod picture;
+pub(super) mod placeholder;
+mod preview;
 mod probe;
 mod psd;
 mod raw;
@@ -31,13 +32,13 @@ mod sequence;
 mod set;
 mod smart;
 mod still;
-mod svg;
+pub(super) mod svg;
 mod target;
 mod tiff;
 mod tone;
 mod transcode;
 mod turns;
-mod webp;
+pub(super) mod webp;
 mod xmp;
 
 /// What is read; every converter of the family reads all of it.
@@ -46,7 +47,7 @@ const READS: &[&str] = &[
     "tga",
 ];
 
-static CONVERTERS: [Erased; 2] = [erase::<transcode::Transcode>(), erase::<placeholder::Placeholder>()];
+static CONVERTERS: [Erased; 3] = [erase::<transcode::Transcode>(), erase::<placeholder::Placeholder>(), erase::<preview::Preview>()];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Image, zygote: Zygote::Image, converters: &CONVERTERS, probe: probe::probe };
 

@@ -10,6 +10,7 @@ pub use shape::{Crop, Fit, Flip, Gravity};
 
 use crate::convert::{OutOfRange, Validate};
 use crate::converters::colour::Colour;
+use crate::converters::watermark::Watermark;
 use crate::limits::Size;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub struct Options {
     pub blur: Option<f64>,
     /// Sharpens the result by an unsharp mask: its deviation in pixels, 0.3 to 10. Default: not.
     pub sharpen: Option<f64>,
+    /// A picture laid over the result. Default: none.
+    pub watermark: Option<Watermark>,
 
     /// Quality of lossy formats, 1 (small) to 100 (best). Default: jpeg 82, webp 80, avif 60, jxl 80, pdf 85; 95 with `target_bytes`.
     pub quality: Option<u8>,
@@ -101,6 +104,7 @@ impl Default for Options {
             grayscale: false,
             blur: None,
             sharpen: None,
+            watermark: None,
             quality: None,
             target_bytes: None,
             lossless: false,
@@ -139,6 +143,7 @@ impl Validate for Options {
         OutOfRange::check("effort", self.effort, 1..=9)?;
         OutOfRange::check("page", self.page, 1..=u32::MAX)?;
         self.crop.map_or(Ok(()), |crop| crop.check())?;
+        self.watermark.as_ref().map_or(Ok(()), Watermark::validate)?;
         if !matches!(self.rotate, 0 | 90 | 180 | 270) {
             return Err(OutOfRange::new("rotate", self.rotate, "0, 90, 180 or 270"));
         }

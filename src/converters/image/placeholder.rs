@@ -5,12 +5,12 @@ use super::options::Options as Look;
 use super::picture::{self, Picture};
 use super::still::Still;
 use super::{geometry, open};
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::convert::{Converter, Ctx, Expect, Input, Looks, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::Failure;
 use crate::format::{Family, Format};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::RgbaImage;
+use image::{DynamicImage, RgbaImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -66,7 +66,7 @@ impl Converter for Placeholder {
         let still = Still::new(ctx, &look, &opened.facts);
         let (width, height) = still.shown();
         let png = Format::parse("png").ok_or_else(|| Failure::internal("no png"))?;
-        let rendition = still.rendition(png, geometry::plan(width, height, &look, false)?);
+        let rendition = still.rendition(png, geometry::plan(width, height, &look, false)?)?;
         let decoded = opened.decode(input, still.wanted(&rendition), false)?;
         let Picture::Pixels(small) = still.shaped(Cow::Owned(decoded), &rendition)? else {
             return Err(Failure::internal("planes for a format of pixels"));
@@ -94,6 +94,16 @@ impl Converter for Placeholder {
         ctx.progress("encode", 1, 1, "files");
         Ok(Produced::single(output, Expect::default()))
     }
+}
+
+/// The two that a preview carries; `small` must not be empty.
+pub fn looks(small: &DynamicImage) -> Result<Looks, Failure> {
+    let side = |side: u32, longer: u32| if longer > SIDE { (side * SIDE / longer).max(1) } else { side };
+    let (width, height) = (small.width(), small.height());
+    let size = (side(width, width.max(height)), side(height, width.max(height)));
+    let tiny = picture::resize(Cow::Borrowed(small), Rect::whole(width, height), size)?.to_rgba8();
+    let colour = dominant(&tiny, 1).first().map_or([255; 3], |(colour, _)| *colour);
+    Ok(Looks { thumbhash: thumbhash::rgba_to_thumb_hash(size.0 as usize, size.1 as usize, &tiny), colour })
 }
 
 /// BlurHash knows no transparency.

@@ -22,7 +22,7 @@ pub fn frames(work: &mut Work) -> Result<Made, Failure> {
         work.warnings.push("The metadata was left out: an animation is written without.".into());
     }
     let plan = work.fitted(work.output.format, still.shown(), work.options)?;
-    let mut rendition = still.rendition(work.output.format, plan);
+    let mut rendition = still.rendition(work.output.format, plan)?;
     let (total, plays) = (work.opened.facts.frames, work.opened.facts.plays);
     let mut writer = Writer::new(work.ctx, rendition.to, plan.canvas, total, plays, work.options)?;
     for (n, frame) in work.opened.frames(work.input)?.enumerate() {
@@ -77,7 +77,7 @@ pub fn pages(work: &mut Work) -> Result<Made, Failure> {
         work.opened.turn_to(work.input, n)?;
         let still = work.still();
         let plan = work.fitted(to, still.shown(), options)?;
-        let mut rendition = still.rendition(to, plan);
+        let mut rendition = still.rendition(to, plan)?;
         let decoded = work.opened.decode(work.input, still.wanted(&rendition), still.takes_planes(&rendition))?;
         still.aim(&decoded, &mut rendition)?;
         first.get_or_insert(plan.canvas);
@@ -98,7 +98,7 @@ pub fn icon(work: &mut Work) -> Result<Made, Failure> {
     let mut renditions = Vec::new();
     for size in &sizes {
         let square = Options { width: Some(*size), height: Some(*size), dpr: 1.0, fit, enlarge: true, ..work.options.clone() };
-        renditions.push(still.rendition(work.output.format, work.fitted(work.output.format, still.shown(), &square)?));
+        renditions.push(still.rendition(work.output.format, work.fitted(work.output.format, still.shown(), &square)?)?);
     }
     let wanted = renditions.iter().map(|r| still.wanted(r)).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
     let decoded = work.opened.decode(work.input, wanted, false)?;
@@ -123,7 +123,7 @@ pub fn has_pages(to: Format) -> bool {
 pub fn single(work: &mut Work, still: &Still) -> Result<Made, Failure> {
     let to = work.output.format;
     let plan = work.fitted(to, still.shown(), work.options)?;
-    let mut rendition = still.rendition(to, plan);
+    let mut rendition = still.rendition(to, plan)?;
     let (count, kind, verb) = match work.opened.facts.frames {
         1 => (work.opened.facts.pages, "pages", "has one page"),
         frames => (frames, "frames", "does not move"),

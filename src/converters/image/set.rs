@@ -19,7 +19,7 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
     for sized in sized(options, still.shown().0) {
         for to in &formats {
             let plan = work.fitted(*to, still.shown(), &sized)?;
-            renditions.push(still.rendition(*to, plan));
+            renditions.push(still.rendition(*to, plan)?);
         }
     }
     if work.has_more() {
@@ -57,7 +57,7 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
         let expect = Expect { probe: true, ..Expect::default() };
         files.push(ProducedFile { file: file_name(&path), name: json.file_name(output.stem()), format: json, expect });
     }
-    Ok(Produced { files, warnings: std::mem::take(&mut work.warnings) })
+    Ok(Produced::several(files, std::mem::take(&mut work.warnings)))
 }
 
 fn file_name(path: &std::path::Path) -> String {

@@ -8,9 +8,10 @@ use super::picture::{self, Picture, Planes};
 use super::turns::Turns;
 use super::{colour, effects, encode, smart, webp};
 use crate::convert::Ctx;
+use crate::converters::watermark::Stamp;
 use crate::failure::Failure;
 use crate::format::Format;
-use image::DynamicImage;
+use image::{ColorType, DynamicImage, imageops};
 use moxcms::ColorProfile;
 use std::borrow::Cow;
 
@@ -32,6 +33,7 @@ pub struct Rendition {
     pub plan: Plan,
     /// The plan's cut in the picture as it is stored.
     lying: Cut,
+    stamp: Option<Stamp>,
 }
 
 impl<'a> Still<'a> {
@@ -52,8 +54,9 @@ impl<'a> Still<'a> {
         self.turns.size(self.stored)
     }
 
-    pub fn rendition(&self, to: Format, plan: Plan) -> Rendition {
-        Rendition { to, plan, lying: self.turns.lying(plan.cut, self.shown()) }
+    pub fn rendition(&self, to: Format, plan: Plan) -> Result<Rendition, Failure> {
+        let stamp = self.options.watermark.as_ref().map(|mark| mark.stamp(plan.canvas)).transpose()?;
+        Ok(Rendition { to, plan, lying: self.turns.lying(plan.cut, self.shown()), stamp })
     }
 
     /// The size a decoder must give at least so that the cut can still be scaled down.
@@ -71,7 +74,7 @@ impl<'a> Still<'a> {
     pub fn takes_planes(&self, rendition: &Rendition) -> bool {
         let foreign = self.profile.is_some();
         let converted = foreign && !self.keeps_profile(rendition.to);
-        !rendition.plan.has_borders() && !converted && encode::takes_planes(rendition.to, self.options, foreign)
+        !rendition.plan.has_borders() && rendition.stamp.is_none() && !converted && encode::takes_planes(rendition.to, self.options, foreign)
     }
 
     /// What metadata goes into a file of this format.
@@ -125,7 +128,7 @@ impl<'a> Still<'a> {
         Ok(Picture::Pixels(image))
     }
 
-    /// Borders and background.
+    /// Borders, background and watermark.
     fn finished(&self, image: DynamicImage, rendition: &Rendition) -> Result<DynamicImage, Failure> {
         let keeps_alpha = encode::keeps_alpha(rendition.to);
         let background = self.options.background.map(|colour| colour.0);
@@ -136,7 +139,10 @@ impl<'a> Still<'a> {
             let fill = if keeps_alpha || fill[3] == 255 { fill } else { [255; 4] };
             image = picture::flatten(image, fill);
         }
-        Ok(image)
+        Ok(match &rendition.stamp {
+            Some(stamp) => stamped(image, stamp),
+            None => image,
+        })
     }
 
     /// The finished file.
@@ -145,4 +151,17 @@ impl<'a> Still<'a> {
         self.ctx.check()?;
         encode::file(self.ctx, &picture, rendition.to, self.options, &self.metadata(rendition.to))
     }
+}
+
+/// Grey pictures get colours, for the mark's sake.
+fn stamped(image: DynamicImage, stamp: &Stamp) -> DynamicImage {
+    let mut image = match image.color() {
+        ColorType::L8 => DynamicImage::ImageRgb8(image.into_rgb8()),
+        ColorType::La8 => DynamicImage::ImageRgba8(image.into_rgba8()),
+        ColorType::L16 => DynamicImage::ImageRgb16(image.into_rgb16()),
+        ColorType::La16 => DynamicImage::ImageRgba16(image.into_rgba16()),
+        _ => image,
+    };
+    imageops::overlay(&mut image, &stamp.image, stamp.left.into(), stamp.top.into());
+    image
 }

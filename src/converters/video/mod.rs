@@ -7,15 +7,31 @@ use crate::format::Family;
 mod fitting;
 mod ladder;
 mod master;
+mod moving;
 mod package;
 mod poster;
+mod preview;
 mod sheet;
 mod sprites;
 mod stream;
+mod subtitles;
 mod transcode;
 
-static CONVERTERS: [Erased; 4] = [erase::<transcode::Transcode>(), erase::<stream::Stream>(), erase::<sprites::Sprites>(), erase::<poster::Poster>()];
+/// What is read as a film.
+const READS: &[&str] = &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m", "h264", "hevc", "obu", "ivf"];
+
+static CONVERTERS: [Erased; 6] = [
+    erase::<transcode::Transcode>(),
+    erase::<stream::Stream>(),
+    erase::<sprites::Sprites>(),
+    erase::<poster::Poster>(),
+    erase::<subtitles::Subtitles>(),
+    erase::<preview::Preview>(),
+];
 
 pub static FAMILY: FamilyEntry = FamilyEntry { family: Family::Video, zygote: Zygote::Av, converters: &CONVERTERS, probe: av::probe::probe };
 
-pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, idle: || (), readable: &[], threads: 1 };
+/// Where the library that draws subtitles finds its letters.
+const FONTS: &[&str] = &["/etc/fonts", "/var/cache/fontconfig"];
+
+pub static WARMTH: Warmth = Warmth { warm: av::warm::warm, idle: || (), readable: FONTS, threads: 1 };

@@ -1,5 +1,6 @@
 //! `video.poster`: one still picture of a film.
 
+use super::moving::{self, Animation};
 use super::sheet::{self, Layout};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
@@ -34,6 +35,8 @@ pub struct Options {
     pub quality: Option<u8>,
     /// Instead of one picture a contact sheet of many, taken at equal distances; `width` is then that of each. Default: none.
     pub sheet: Option<Sheet>,
+    /// Instead of one picture a moving one, from `at` on; webp alone. Default: none.
+    pub animation: Option<Animation>,
 }
 
 /// A contact sheet.
@@ -54,7 +57,7 @@ impl Default for Sheet {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, sheet: None }
+        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, sheet: None, animation: None }
     }
 }
 
@@ -63,6 +66,10 @@ impl Validate for Options {
         OutOfRange::check("width", self.width, 1..=SIDE_MAX)?;
         OutOfRange::check("height", self.height, 1..=SIDE_MAX)?;
         OutOfRange::check("quality", self.quality, 1..=100)?;
+        if self.sheet.is_some() && self.animation.is_some() {
+            return Err(OutOfRange::new("animation", "with a sheet", "one of the two"));
+        }
+        self.animation.map_or(Ok(()), |animation| animation.validate())?;
         OutOfRange::check("sheet.columns", self.sheet.map(|s| s.columns), 1..=20)?;
         OutOfRange::check("sheet.rows", self.sheet.map(|s| s.rows), 1..=20)
     }
@@ -76,7 +83,7 @@ impl Converter for Poster {
         id: "video.poster",
         family: Family::Video,
         summary: "Takes one still picture out of a film.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["jpeg", "png", "webp"])],
+        pairs: &[(super::READS, &["jpeg", "png", "webp"])],
     };
     type Options = Options;
 
@@ -93,6 +100,9 @@ impl Converter for Poster {
             Place::At(time) => (time.us, true),
             Place::Percent(share) => ((source.duration_us.unwrap_or(0) as f64 * share / 100.0) as i64, false),
         };
+        if options.animation.is_some() {
+            return moving::make(ctx, &mut source, &picture, at_us, input, options, output);
+        }
         let mut chain: Vec<String> = turn.filters().into_iter().map(str::to_owned).collect();
         chain.push(still.filters(picture.colour, size));
         let fork = Fork { trunk: String::new(), branches: vec![chain.join(",")] };

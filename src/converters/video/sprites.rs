@@ -54,7 +54,7 @@ impl Converter for Sprites {
         id: "video.sprites",
         family: Family::Video,
         summary: "Lays small pictures of a film out in sheets, with a WebVTT file that tells a player which one to show when.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["sprites"])],
+        pairs: &[(super::READS, &["sprites"])],
     };
     type Options = Options;
 
@@ -88,7 +88,7 @@ impl Converter for Sprites {
             std::fs::write(output.dir.join(&file), bytes).map_err(wrong)?;
             files.push(ProducedFile { name: format!("{folder}/{file}"), file, format, expect: size.clone() });
         }
-        Ok(Produced { files, warnings: sheets.warnings })
+        Ok(Produced::several(files, sheets.warnings))
     }
 }
 

@@ -6,13 +6,15 @@ use super::package::{self, Package};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
 use crate::converters::av::containers::container;
+use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::geometry::Turn;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Tags, Trim, VideoCodec, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Subtitles, Tags, Trim, VideoCodec, VideoOptions};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::Shaping;
 use crate::converters::av::units::Time;
 use crate::converters::av::{SECOND_US, open, parts};
+use crate::converters::watermark::Watermark;
 use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
 use schemars::JsonSchema;
@@ -40,6 +42,8 @@ pub struct Options {
     pub segment: Option<Time>,
     /// One file for each rung, of which segments are parts, instead of a file for each segment. Default: false.
     pub single_file: bool,
+    /// A picture laid over the film, in every rung. Default: none.
+    pub watermark: Option<Watermark>,
     /// The sound, which all rungs share.
     pub audio: AudioOptions,
     /// The part to keep. Default: all of it.
@@ -68,6 +72,7 @@ impl Options {
 impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         self.ladder.validate()?;
+        self.watermark.as_ref().map_or(Ok(()), Watermark::validate)?;
         OutOfRange::check("segment", Some(self.segment_us() as f64 / 1e6), 1.0..=30.0)?;
         if self.codec == Some(VideoCodec::Copy) {
             return Err(OutOfRange::new("codec", "copy", "a codec to encode to"));
@@ -83,7 +88,7 @@ impl Converter for Stream {
         id: "video.stream",
         family: Family::Video,
         summary: "Makes adaptive streams of films, HLS or DASH, in several sizes from one decoding.",
-        pairs: &[(&["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m"], &["hls", "dash"])],
+        pairs: &[(super::READS, &["hls", "dash"])],
     };
     type Options = Options;
 
@@ -95,11 +100,12 @@ impl Converter for Stream {
         let rungs = options.ladder.rungs(Turn::of(picture.matrix).turned((picture.width, picture.height)), &options.base());
         let cut = options.trim.start_us() > 0;
         let at = Circumstances { source: &source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
-        let mut streams = vec![at.video(&picture, &options.base())?];
+        let mut streams = vec![at.video(&picture, &options.base(), None)?];
         if let Some(track) = source.sounds().first().filter(|_| options.audio.codec != Some(AudioCodec::None)) {
             streams.push(at.audio(track, &options.audio, None)?);
         }
-        let warnings = at.others(Cover::Strip).1;
+        let mut warnings = at.others(Cover::Strip);
+        warnings.extend(at.subtitles(&source.subtitles(), Subtitles::Auto).1);
         let names: Vec<String> = rungs.iter().map(|rung: &Rung| rung.name.clone()).collect();
         let sound = streams.len() > 1;
         let package = Package { rungs: &names, sound, segment_us: options.segment_us(), single_file: options.single_file };
@@ -108,6 +114,7 @@ impl Converter for Stream {
             settings: if to == "dash" { package.dash() } else { package.hls(&output.dir) },
             rungs: rungs.into_iter().map(|rung| rung.video).collect(),
             shaping: &Shaping { loudness: options.audio.loudness, ..Shaping::default() },
+            drawing: &Drawing { words: None, mark: options.watermark.clone() },
             streams,
             audio: &options.audio,
             quality: None,
@@ -116,6 +123,7 @@ impl Converter for Stream {
             tags: &Tags::default(),
             covers: Vec::new(),
             faststart: false,
+            pass: None,
         };
         let made = film::make(ctx, &mut source, &order, &output.dir.join(Package::target(to)))?;
         if to == "hls" {
@@ -124,7 +132,7 @@ impl Converter for Stream {
             master::write(&output.dir, &variants, made.rate.unwrap_or(25.0), sound).map_err(|e| Failure::internal(e).stage("encode"))?;
         }
         prove(ctx, output, names.len(), sound, &made)?;
-        let mut produced = Produced { files: files(output)?, warnings: made.warnings };
+        let mut produced = Produced::several(files(output)?, made.warnings);
         produced.warnings.extend(warnings);
         Ok(produced)
     }

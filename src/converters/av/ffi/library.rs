@@ -13,14 +13,14 @@ lazy::functions! {
     av_init_packet av_interleaved_write_frame av_log_format_line2 av_log_set_callback av_log_set_level av_mallocz av_new_packet
     av_packet_rescale_ts av_packet_unref av_pix_fmt_desc_get av_read_frame av_reduce av_rescale_q av_sample_fmt_is_planar
     av_seek_frame av_strdup av_stream_get_side_data av_stream_new_side_data av_strerror av_write_trailer avcodec_alloc_context3
-    avcodec_close avcodec_find_decoder avcodec_find_decoder_by_name avcodec_find_encoder_by_name avcodec_flush_buffers
+    avcodec_close avcodec_decode_subtitle2 avcodec_encode_subtitle avcodec_find_decoder avcodec_find_decoder_by_name avcodec_find_encoder_by_name avcodec_flush_buffers
     avcodec_free_context avcodec_get_name avcodec_open2 avcodec_parameters_copy avcodec_parameters_free
     avcodec_parameters_from_context avcodec_parameters_to_context avcodec_receive_frame avcodec_receive_packet
     avcodec_send_frame avcodec_send_packet avfilter_get_by_name avfilter_graph_alloc avfilter_graph_config
     avfilter_graph_create_filter avfilter_graph_free avfilter_graph_get_filter avfilter_graph_parse_ptr avfilter_inout_alloc
     avfilter_inout_free avformat_alloc_output_context2 avformat_close_input avformat_find_stream_info avformat_free_context
     avformat_new_stream avformat_open_input avformat_seek_file avformat_write_header avio_close avio_context_free avio_flush
-    avio_open
+    avio_open avsubtitle_free
 }
 
 /// Finds the functions; the second call and all later ones only tell what came of the first.

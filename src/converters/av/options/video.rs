@@ -18,6 +18,8 @@ pub struct VideoOptions {
     pub crf: Option<u8>,
     /// Average bits per second, as `2M` or 2000000. With `crf` too: the most that may be used. Default: none, `crf` rules.
     pub bitrate: Option<Bitrate>,
+    /// 2: the film is encoded twice, so that a `bitrate` or `target_size` goes where it is needed; h264, hevc, vp8 and vp9. Default: 1.
+    pub passes: Option<u8>,
     /// Time spent on a smaller file, from `ultrafast` to `veryslow`. Default: medium.
     pub preset: Option<Speed>,
     /// Width of the box the picture has to fit, in pixels, 2 to 16384. Default: none.
@@ -64,6 +66,12 @@ pub enum VideoCodec {
     /// Made for gif alone.
     #[serde(skip)]
     Gif,
+    /// Made for apng alone.
+    #[serde(skip)]
+    Apng,
+    /// Made for webp alone.
+    #[serde(skip)]
+    Webp,
     Copy,
 }
 
@@ -175,6 +183,10 @@ impl VideoOptions {
         OutOfRange::check(&name("width"), self.width, 2..=SIDE_MAX)?;
         OutOfRange::check(&name("height"), self.height, 2..=SIDE_MAX)?;
         OutOfRange::check(&name("fps"), self.fps, 1.0..=120.0)?;
+        OutOfRange::check(&name("passes"), self.passes, 1..=2)?;
+        if self.takes_two() && self.crf.is_some() {
+            return Err(OutOfRange::new(&name("passes"), "2 with a crf", "2 with a bitrate"));
+        }
         let range = self.codec.map_or(0..=63, VideoCodec::crf_range);
         OutOfRange::check(&name("crf"), self.crf, range)?;
         OutOfRange::check(&name("keyframe_interval"), self.keyframe_interval.map(|t| t.us as f64 / 1e6), 0.1..=600.0)?;
@@ -190,10 +202,16 @@ impl VideoOptions {
         Ok(())
     }
 
+    /// Whether the film is encoded twice.
+    pub fn takes_two(&self) -> bool {
+        self.passes == Some(2)
+    }
+
     /// Whether something was asked for that only an encoder can give.
     pub fn wants_encoder(&self) -> Option<&'static str> {
         match self {
             VideoOptions { crf: Some(_), .. } => Some("a quality (crf) was asked for"),
+            VideoOptions { passes: Some(2), .. } => Some("two passes were asked for"),
             VideoOptions { preset: Some(_), .. } => Some("a speed preset was asked for"),
             VideoOptions { crop: Some(_), .. } => Some("a part of the picture was asked for"),
             VideoOptions { denoise: Some(_), .. } => Some("its noise is to be taken away"),

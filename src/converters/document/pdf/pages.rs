@@ -106,7 +106,7 @@ pub fn draw(ctx: &Ctx, pdf: &Pdf, options: &Options, output: &Output) -> Result<
     })?;
     let mut drawn = drawn.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     drawn.sort_by_key(|(at, _)| *at);
-    Ok(Produced { files: drawn.into_iter().map(|(_, file)| file).collect(), warnings: Vec::new() })
+    Ok(Produced::several(drawn.into_iter().map(|(_, file)| file).collect(), Vec::new()))
 }
 
 fn page<'a>(ctx: &Ctx, pdf: &'a Pdf, cache: &RenderCache<'a>, number: u32, options: &Options) -> Result<Pixmap, Failure> {

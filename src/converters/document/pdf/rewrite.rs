@@ -237,7 +237,7 @@ fn split(ctx: &Ctx, mut job: Map<String, Value>, output: &Output, kept: u32, eac
         let name = format!("{}-{}", output.stem(), file.trim_start_matches("part-"));
         ProducedFile { file, name, format: output.format, expect: Expect { probe: true, ..expect(pages, locked) } }
     });
-    Ok(warned(Produced { files: files.collect(), warnings: Vec::new() }, &words))
+    Ok(warned(Produced::several(files.collect(), Vec::new()), &words))
 }
 
 /// A locked file does not show its pages.
