@@ -1,6 +1,6 @@
 //! The client's end of the HTTP API: one call, one answer, every refusal as one clear line and an exit code.
 
-use super::{Exit, complain, runtime};
+use super::{Exit, complain, print, runtime};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -94,6 +94,12 @@ impl Client {
         self.answer(self.request(Method::POST, path, &[]).timeout(within).json(body)).await
     }
 
+    /// The server's own JSON, or what people read of it.
+    pub fn tell(&self, answer: &Value, text: impl FnOnce() -> Result<String, Trouble>) -> Result<Exit, Trouble> {
+        print(&if self.json { format!("{answer}\n") } else { text()? });
+        Ok(Exit::Done)
+    }
+
     /// One call; no content is null.
     pub async fn call(&self, method: Method, path: &[&str], query: &[(&str, String)], body: Option<&Value>) -> Result<Value, Trouble> {
         let mut request = self.request(method, path, query).timeout(ANSWER_WITHIN);
@@ -164,6 +170,11 @@ impl Client {
             },
         )
     }
+}
+
+/// The filters that were given, as a query.
+pub fn given<'n, const N: usize>(filters: [(&'n str, &Option<String>); N]) -> Vec<(&'n str, String)> {
+    filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
 }
 
 /// Reads an answer as what it should be.

@@ -1,6 +1,6 @@
 //! `millrace jobs`: what a server's jobs are doing, and a hand on them.
 
-use super::client::{Client, Server, Trouble, read, with};
+use super::client::{Client, Server, Trouble, given, read, with};
 use super::save::Target;
 use super::table::{Table, ago, plain, span};
 use super::{Exit, convert, print, watch};
@@ -78,8 +78,7 @@ pub fn run(args: Args) -> Exit {
         }
         Command::Show { id } => {
             let answer = client.get(&["v1", "jobs", id], &[]).await?;
-            print(&if client.json { format!("{answer}\n") } else { describe(&read(&answer)?) });
-            Ok(Exit::Done)
+            client.tell(&answer, || Ok(describe(&read(&answer)?)))
         }
         Command::Watch { id: Some(id) } => watch::one(client, id).await,
         Command::Watch { id: None } => watch::all(client).await,
@@ -105,29 +104,26 @@ pub fn run(args: Args) -> Exit {
 }
 
 async fn list(client: &Client, filters: [(&str, &Option<String>); 4], limit: u16) -> Result<Exit, Trouble> {
-    let mut query: Vec<(&str, String)> = filters.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    let mut query = given(filters);
     query.push(("limit", limit.to_string()));
     let answer = client.get(&["v1", "jobs"], &query).await?;
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let (jobs, now): (Vec<Job>, _) = (read(&answer["jobs"])?, Timestamp::now());
-    let mut table = Table::new(["ID", "STATE", "QUEUE", "CONVERSION", "DONE", "AGE", "TOOK", "INPUT"]);
-    for job in &jobs {
-        table.row([
-            job.id.to_string(),
-            job.state.as_str().into(),
-            job.queue.clone(),
-            conversion(job),
-            format!("{:.0}%", job.progress.percent),
-            ago(job.created_at, now),
-            took(job, now).unwrap_or_default(),
-            format!("{}{}", name(job), job.error.as_ref().map(|e| format!(" ({})", e.code)).unwrap_or_default()),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(&answer, || {
+        let (jobs, now): (Vec<Job>, _) = (read(&answer["jobs"])?, Timestamp::now());
+        let mut table = Table::new(["ID", "STATE", "QUEUE", "CONVERSION", "DONE", "AGE", "TOOK", "INPUT"]);
+        for job in &jobs {
+            table.row([
+                job.id.to_string(),
+                job.state.as_str().into(),
+                job.queue.clone(),
+                conversion(job),
+                format!("{:.0}%", job.progress.percent),
+                ago(job.created_at, now),
+                took(job, now).unwrap_or_default(),
+                format!("{}{}", name(job), job.error.as_ref().map(|e| format!(" ({})", e.code)).unwrap_or_default()),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }
 
 pub fn conversion(job: &Job) -> String {

@@ -58,8 +58,7 @@ pub fn run(args: Args) -> Exit {
             if *wait {
                 return watch(client, &view.id.to_string()).await;
             }
-            print(&if client.json { format!("{answer}\n") } else { format!("{}\n", view.id) });
-            Ok(Exit::Done)
+            client.tell(&answer, || Ok(format!("{}\n", view.id)))
         }
         Command::List { state, limit } => list(client, state.as_deref(), *limit).await,
         Command::Show { id } => show(client, &client.get(&["v1", "pipelines", id], &[]).await?),
@@ -94,31 +93,27 @@ async fn list(client: &Client, state: Option<&str>, limit: u16) -> Result<Exit, 
     let mut query = vec![("limit", limit.to_string())];
     query.extend(state.map(|state| ("state", state.to_owned())));
     let answer = client.get(&["v1", "pipelines"], &query).await?;
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let (pipelines, now): (Vec<PipelineView>, _) = (read(&answer["pipelines"])?, Timestamp::now());
-    let mut table = Table::new(["ID", "STATE", "DONE", "JOBS", "FAILED", "AGE", "STEPS"]);
-    for pipeline in &pipelines {
-        table.row([
-            pipeline.id.to_string(),
-            state_of(pipeline),
-            format!("{:.0}%", pipeline.stats.percent),
-            pipeline.stats.total.to_string(),
-            pipeline.stats.failed.to_string(),
-            ago(pipeline.created_at, now),
-            pipeline.steps.keys().cloned().collect::<Vec<_>>().join(" "),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(&answer, || {
+        let (pipelines, now): (Vec<PipelineView>, _) = (read(&answer["pipelines"])?, Timestamp::now());
+        let mut table = Table::new(["ID", "STATE", "DONE", "JOBS", "FAILED", "AGE", "STEPS"]);
+        for pipeline in &pipelines {
+            table.row([
+                pipeline.id.to_string(),
+                state_of(pipeline),
+                format!("{:.0}%", pipeline.stats.percent),
+                pipeline.stats.total.to_string(),
+                pipeline.stats.failed.to_string(),
+                ago(pipeline.created_at, now),
+                pipeline.steps.keys().cloned().collect::<Vec<_>>().join(" "),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }
 
 fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
     let view: PipelineView = read(answer)?;
-    print(&if client.json { format!("{answer}\n") } else { describe(&view) });
-    Ok(Exit::Done)
+    client.tell(answer, || Ok(describe(&view)))
 }
 
 fn state_of(pipeline: &PipelineView) -> String {

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Server, Trouble, with};
 use super::table::Table;
-use super::{Exit, options, print};
+use super::{Exit, options};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
@@ -57,8 +57,7 @@ pub fn run(args: Args) -> Exit {
         Command::Resume { name } => one(client, client.post(&["v1", "queues", name, "resume"], None).await?),
         Command::Purge { name } => {
             let answer = client.post(&["v1", "queues", name, "purge"], None).await?;
-            print(&if client.json { format!("{answer}\n") } else { format!("{} jobs cancelled\n", answer["cancelled"]) });
-            Ok(Exit::Done)
+            client.tell(&answer, || Ok(format!("{} jobs cancelled\n", answer["cancelled"])))
         }
     })
 }
@@ -82,35 +81,32 @@ fn one(client: &Client, answer: Value) -> Result<Exit, Trouble> {
 }
 
 fn show(client: &Client, answer: &Value, queues: &[Value]) -> Result<Exit, Trouble> {
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let text = |value: &Value| match value {
-        Value::Null => "none".to_owned(),
-        value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-    };
-    let mut table = Table::new(["QUEUE", "LINE", "SLOTS", "QUEUED", "RUNNING", "DONE", "FAILED", "RATE", "SOFT", "HARD", "ATTEMPTS", "RETRY"]);
-    for queue in queues {
-        let jobs = |state: &str| queue["jobs"][state].as_u64().unwrap_or(0).to_string();
-        table.row([
-            text(&queue["name"]),
-            if queue["paused"] == true { "paused" } else { "open" }.into(),
-            match &queue["autoscale"] {
-                Value::Null => text(&queue["concurrency"]),
-                range => format!("{} ({}-{})", queue["concurrency"], range["min"], range["max"]),
-            },
-            jobs("queued"),
-            jobs("running"),
-            jobs("succeeded"),
-            jobs("failed"),
-            text(&queue["rate_limit"]),
-            text(&queue["soft_time_limit"]),
-            text(&queue["hard_time_limit"]),
-            text(&queue["max_attempts"]),
-            text(&queue["retry_delay"]),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(answer, || {
+        let text = |value: &Value| match value {
+            Value::Null => "none".to_owned(),
+            value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let mut table = Table::new(["QUEUE", "LINE", "SLOTS", "QUEUED", "RUNNING", "DONE", "FAILED", "RATE", "SOFT", "HARD", "ATTEMPTS", "RETRY"]);
+        for queue in queues {
+            let jobs = |state: &str| queue["jobs"][state].as_u64().unwrap_or(0).to_string();
+            table.row([
+                text(&queue["name"]),
+                if queue["paused"] == true { "paused" } else { "open" }.into(),
+                match &queue["autoscale"] {
+                    Value::Null => text(&queue["concurrency"]),
+                    range => format!("{} ({}-{})", queue["concurrency"], range["min"], range["max"]),
+                },
+                jobs("queued"),
+                jobs("running"),
+                jobs("succeeded"),
+                jobs("failed"),
+                text(&queue["rate_limit"]),
+                text(&queue["soft_time_limit"]),
+                text(&queue["hard_time_limit"]),
+                text(&queue["max_attempts"]),
+                text(&queue["retry_delay"]),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
-use super::{Exit, gone, print};
+use super::{Exit, gone};
 use crate::limits::Span;
 use crate::store::Schedule;
 use jiff::Timestamp;
@@ -72,30 +72,25 @@ pub fn run(args: Args) -> Exit {
         }
         Command::Run { name } => {
             let answer = client.post(&["v1", "schedules", name, "run"], None).await?;
-            let id = answer["id"].as_str().unwrap_or_default().to_owned();
-            print(&if client.json { format!("{answer}\n") } else { format!("{id}\n") });
-            Ok(Exit::Done)
+            client.tell(&answer, || Ok(format!("{}\n", answer["id"].as_str().unwrap_or_default())))
         }
     })
 }
 
 fn show(client: &Client, answer: &Value, schedules: &[Schedule]) -> Result<Exit, Trouble> {
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let now = Timestamp::now();
-    let mut table = Table::new(["SCHEDULE", "WHEN", "ZONE", "SUBMITS", "LAST", "NEXT"]);
-    for schedule in schedules {
-        table.row([
-            schedule.name.clone(),
-            schedule.cron.clone().or(schedule.every.map(|every| format!("every {every}"))).unwrap_or_default(),
-            schedule.time_zone.clone(),
-            schedule.converter.clone(),
-            schedule.last_fire.map_or("never".into(), |at| format!("{} ago", ago(at, now))),
-            if schedule.enabled { format!("in {} ({})", ago(now, schedule.next_fire), schedule.next_fire) } else { "disabled".into() },
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(answer, || {
+        let now = Timestamp::now();
+        let mut table = Table::new(["SCHEDULE", "WHEN", "ZONE", "SUBMITS", "LAST", "NEXT"]);
+        for schedule in schedules {
+            table.row([
+                schedule.name.clone(),
+                schedule.cron.clone().or(schedule.every.map(|every| format!("every {every}"))).unwrap_or_default(),
+                schedule.time_zone.clone(),
+                schedule.converter.clone(),
+                schedule.last_fire.map_or("never".into(), |at| format!("{} ago", ago(at, now))),
+                if schedule.enabled { format!("in {} ({})", ago(now, schedule.next_fire), schedule.next_fire) } else { "disabled".into() },
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }

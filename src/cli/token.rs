@@ -2,7 +2,7 @@
 
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
-use super::{Exit, gone, print};
+use super::{Exit, gone};
 use crate::access::Token;
 use crate::limits::Size;
 use jiff::Timestamp;
@@ -47,8 +47,7 @@ pub fn run(args: Args) -> Exit {
         Command::Create { name, scopes, bytes_per_day, jobs, slots } => {
             let body = json!({"name": name, "scopes": scopes, "quota": {"bytes_per_day": bytes_per_day, "jobs": jobs, "slots": slots}});
             let answer = client.post(&["v1", "tokens"], Some(&body)).await?;
-            print(&if client.json { format!("{answer}\n") } else { format!("{}\n", answer["secret"].as_str().unwrap_or_default()) });
-            Ok(Exit::Done)
+            client.tell(&answer, || Ok(format!("{}\n", answer["secret"].as_str().unwrap_or_default())))
         }
         Command::List => {
             let answer = client.get(&["v1", "tokens"], &[]).await?;
@@ -63,24 +62,21 @@ pub fn run(args: Args) -> Exit {
 }
 
 fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "SLOTS", "AGE"]));
-    for token in read::<Vec<Token>>(answer)? {
-        let scopes = token.scopes.iter().map(|scope| scope.as_str());
-        table.row([
-            token.id.clone(),
-            token.name.clone(),
-            token.prefix.clone(),
-            scopes.collect::<Vec<_>>().join(","),
-            token.quota.bytes_per_day.map_or("any".into(), |size| size.to_string()),
-            token.quota.jobs.map_or("any".into(), |n| n.to_string()),
-            token.quota.slots.map_or("any".into(), |n| n.to_string()),
-            ago(token.created_at, now),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(answer, || {
+        let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "SLOTS", "AGE"]));
+        for token in read::<Vec<Token>>(answer)? {
+            let scopes = token.scopes.iter().map(|scope| scope.as_str());
+            table.row([
+                token.id.clone(),
+                token.name.clone(),
+                token.prefix.clone(),
+                scopes.collect::<Vec<_>>().join(","),
+                token.quota.bytes_per_day.map_or("any".into(), |size| size.to_string()),
+                token.quota.jobs.map_or("any".into(), |n| n.to_string()),
+                token.quota.slots.map_or("any".into(), |n| n.to_string()),
+                ago(token.created_at, now),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }

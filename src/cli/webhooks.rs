@@ -1,6 +1,6 @@
 //! `millrace webhooks`: what a server has told others of its jobs.
 
-use super::client::{Client, Server, Trouble, read, with};
+use super::client::{Client, Server, Trouble, given, read, with};
 use super::table::{Table, ago};
 use super::{Exit, print};
 use crate::store::{Delivery, Target};
@@ -45,8 +45,7 @@ enum Command {
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
         Command::List { state, job, pipeline } => {
-            let query = [("limit", Some(PAGE.to_owned())), ("state", state.clone()), ("job", job.clone()), ("pipeline", pipeline.clone())];
-            let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let query = given([("limit", &Some(PAGE.to_owned())), ("state", state), ("job", job), ("pipeline", pipeline)]);
             let answer = client.get(&["v1", "webhooks", "deliveries"], &query).await?;
             show(client, &answer["deliveries"])
         }
@@ -82,28 +81,25 @@ async fn replay(client: &Client, ids: Vec<String>) -> Result<Exit, Trouble> {
 }
 
 fn show(client: &Client, deliveries: &Value) -> Result<Exit, Trouble> {
-    if client.json {
-        print(&format!("{deliveries}\n"));
-        return Ok(Exit::Done);
-    }
-    let now = Timestamp::now();
-    let mut table = Table::new(["DELIVERY", "AGE", "EVENT", "JOB OR PIPELINE", "TO", "STATE", "TRIES", "LAST ANSWER", "NEXT"]);
-    for delivery in read::<Vec<Delivery>>(deliveries)? {
-        let last = delivery.tries.last();
-        table.row([
-            delivery.id.clone(),
-            ago(delivery.at, now),
-            delivery.event.as_str().into(),
-            delivery.about(),
-            to(&delivery.target),
-            delivery.state.as_str().into(),
-            delivery.tries.len().to_string(),
-            last.and_then(|t| t.status.map(|s| s.to_string()).or_else(|| t.answer.clone())).unwrap_or_default(),
-            delivery.next_try.map_or(String::new(), |at| if at > now { format!("in {}", ago(now, at)) } else { "now".into() }),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(deliveries, || {
+        let now = Timestamp::now();
+        let mut table = Table::new(["DELIVERY", "AGE", "EVENT", "JOB OR PIPELINE", "TO", "STATE", "TRIES", "LAST ANSWER", "NEXT"]);
+        for delivery in read::<Vec<Delivery>>(deliveries)? {
+            let last = delivery.tries.last();
+            table.row([
+                delivery.id.clone(),
+                ago(delivery.at, now),
+                delivery.event.as_str().into(),
+                delivery.about(),
+                to(&delivery.target),
+                delivery.state.as_str().into(),
+                delivery.tries.len().to_string(),
+                last.and_then(|t| t.status.map(|s| s.to_string()).or_else(|| t.answer.clone())).unwrap_or_default(),
+                delivery.next_try.map_or(String::new(), |at| if at > now { format!("in {}", ago(now, at)) } else { "now".into() }),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }
 
 fn to(target: &Target) -> String {

@@ -1,8 +1,8 @@
 //! `millrace workers`: the processes that work for a server.
 
+use super::Exit;
 use super::client::{Client, Server, Trouble, read, with};
 use super::table::{Table, ago};
-use super::{Exit, print};
 use crate::limits::Size;
 use crate::store::{Presence, WorkerState};
 use jiff::Timestamp;
@@ -43,26 +43,23 @@ async fn order(client: &Client, id: &str, order: &str) -> Result<Exit, Trouble> 
 }
 
 fn show(client: &Client, answer: &Value, workers: &[Presence]) -> Result<Exit, Trouble> {
-    if client.json {
-        print(&format!("{answer}\n"));
-        return Ok(Exit::Done);
-    }
-    let now = Timestamp::now();
-    let mut table = Table::new(["WORKER", "STATE", "VERSION", "UP", "JAIL", "MEMORY", "RUNNING", "POOLS"]);
-    for worker in workers {
-        let state = if worker.state == WorkerState::Running { "running" } else { "draining" };
-        let pools: Vec<_> = worker.queues.iter().map(|pool| format!("{} {}/{}", pool.queue, pool.running.len(), pool.slots)).collect();
-        table.row([
-            worker.id.clone(),
-            state.into(),
-            worker.version.clone(),
-            ago(worker.started_at, now),
-            worker.sandbox_level.to_string(),
-            Size(worker.memory_bytes).to_string(),
-            worker.queues.iter().map(|pool| pool.running.len()).sum::<usize>().to_string(),
-            pools.join(", "),
-        ]);
-    }
-    print(&table.to_string());
-    Ok(Exit::Done)
+    client.tell(answer, || {
+        let now = Timestamp::now();
+        let mut table = Table::new(["WORKER", "STATE", "VERSION", "UP", "JAIL", "MEMORY", "RUNNING", "POOLS"]);
+        for worker in workers {
+            let state = if worker.state == WorkerState::Running { "running" } else { "draining" };
+            let pools: Vec<_> = worker.queues.iter().map(|pool| format!("{} {}/{}", pool.queue, pool.running.len(), pool.slots)).collect();
+            table.row([
+                worker.id.clone(),
+                state.into(),
+                worker.version.clone(),
+                ago(worker.started_at, now),
+                worker.sandbox_level.to_string(),
+                Size(worker.memory_bytes).to_string(),
+                worker.queues.iter().map(|pool| pool.running.len()).sum::<usize>().to_string(),
+                pools.join(", "),
+            ]);
+        }
+        Ok(table.to_string())
+    })
 }
