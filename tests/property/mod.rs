@@ -1,5 +1,6 @@
-//! Random sequences of verbs against a model that is too simple to be wrong.
+//! Random sequences of verbs against a model that is too simple to be wrong, and random words for whoever reads them.
 
 mod cleanup;
+mod parsers;
 mod pipelines;
 mod store;

@@ -2,21 +2,24 @@
 //! numbers outside of their enumerations. This and its folder hold all the `unsafe` of the two families.
 #![allow(unsafe_code)]
 
+mod coding;
 mod library;
+mod log;
+mod output;
 mod words;
 
+pub use coding::*;
 pub use library::load;
+pub use log::{catch_log, take_words};
+pub use output::*;
 pub use words::Scribe;
 
 use ffmpeg_next::codec::Parameters;
-use ffmpeg_next::filter::Graph;
-use ffmpeg_next::format::context::{Input, Output};
-use ffmpeg_next::{Dictionary, Error, Packet, Rational, codec, ffi, frame};
+use ffmpeg_next::format::context::Input;
+use ffmpeg_next::{Dictionary, Error, Packet, Rational, ffi};
 use libc::{c_char, c_int, c_void};
-use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::ptr::{addr_of, addr_of_mut, null_mut};
-use std::sync::Mutex;
+use std::ptr::{addr_of, null_mut};
 
 /// What a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,228 +277,7 @@ pub fn dictionary(tags: &[(String, String)]) -> Dictionary<'static> {
     dictionary
 }
 
-/// A file to be written by this muxer; one of those that write several opens them itself.
-pub fn create_output(url: &str, muxer: &str) -> Result<Output, Error> {
-    let (url, muxer) = (cstring(url)?, cstring(muxer)?);
-    // SAFETY: the texts outlive the calls; the context is owned by `Output` as soon as it exists, which closes its file.
-    unsafe {
-        let mut context = null_mut();
-        let made = ffi::avformat_alloc_output_context2(&mut context, null_mut(), muxer.as_ptr(), url.as_ptr());
-        if made < 0 || context.is_null() {
-            return Err(Error::from(made.min(-1)));
-        }
-        let output = Output::wrap(context);
-        if (*(*context).oformat).flags & ffi::AVFMT_NOFILE == 0 {
-            let opened = ffi::avio_open(&mut (*context).pb, url.as_ptr(), ffi::AVIO_FLAG_WRITE as c_int);
-            if opened < 0 {
-                return Err(Error::from(opened));
-            }
-        }
-        Ok(output)
-    }
-}
-
-/// Adds a stream that takes the packets of `from` as they are, with all that the container knew about it.
-pub fn add_copy(output: &mut Output, input: &Input, from: &Facts, tag: u32) -> Result<usize, Error> {
-    let stream = input.stream(from.index).ok_or(Error::StreamNotFound)?;
-    // SAFETY: the new stream belongs to `output`, the old one to `input`; both live through this function. Side data is copied.
-    unsafe {
-        let old = stream.as_ptr();
-        let new = ffi::avformat_new_stream(output.as_mut_ptr(), std::ptr::null());
-        if new.is_null() {
-            return Err(Error::Other { errno: libc::ENOMEM });
-        }
-        let copied = ffi::avcodec_parameters_copy((*new).codecpar, (*old).codecpar);
-        if copied < 0 {
-            return Err(Error::from(copied));
-        }
-        (*(*new).codecpar).codec_tag = tag;
-        (*new).time_base = (*old).time_base;
-        (*new).sample_aspect_ratio = (*old).sample_aspect_ratio;
-        (*new).avg_frame_rate = (*old).avg_frame_rate;
-        (*new).r_frame_rate = (*old).r_frame_rate;
-        (*new).disposition = (*old).disposition;
-        for i in 0..(*old).nb_side_data.max(0) as usize {
-            let side = (*old).side_data.add(i);
-            let room = ffi::av_stream_new_side_data(new, (*side).type_, (*side).size);
-            if !room.is_null() {
-                std::ptr::copy_nonoverlapping((*side).data, room, (*side).size);
-            }
-        }
-        Ok((*new).index as usize)
-    }
-}
-
-/// Marks stream `index` as the one that plays by default, or not.
-pub fn set_default(output: &mut Output, index: usize, default: bool) {
-    if let Some(mut stream) = output.stream_mut(index) {
-        // SAFETY: the stream belongs to `output`.
-        unsafe { (*stream.as_mut_ptr()).disposition = if default { ffi::AV_DISPOSITION_DEFAULT } else { 0 } }
-    }
-}
-
-/// The four letters by which a container names the codec; 0 leaves the choice to the muxer.
-pub fn set_tag(output: &mut Output, index: usize, tag: u32) {
-    if let Some(mut stream) = output.stream_mut(index) {
-        // SAFETY: the stream and its parameters belong to `output`.
-        unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = tag }
-    }
-}
-
-/// The bits per second that stream `index` is said to have.
-pub fn set_bit_rate(output: &mut Output, index: usize, bitrate: u32) {
-    if let Some(mut stream) = output.stream_mut(index) {
-        // SAFETY: the stream and its parameters belong to `output`.
-        unsafe { (*(*stream.as_mut_ptr()).codecpar).bit_rate = i64::from(bitrate) }
-    }
-}
-
-/// Whether the container wants codec headers beside the packets.
-pub fn wants_global_header(output: &Output) -> bool {
-    // SAFETY: an output context has a format for all its life.
-    unsafe { (*(*output.as_ptr()).oformat).flags & ffi::AVFMT_GLOBALHEADER != 0 }
-}
-
-/// Has an encoder put its headers beside the packets; what else it is set to by default stays.
-pub fn set_global_header(encoder: &mut codec::Context) {
-    // SAFETY: the context is owned and not open yet.
-    unsafe { (*encoder.as_mut_ptr()).flags |= ffi::AV_CODEC_FLAG_GLOBAL_HEADER as c_int };
-}
-
-/// Tells an encoder its input's colours; they go into its headers.
-pub fn set_colour(encoder: &mut codec::Context, colour: Colour) {
-    // SAFETY: the context is not open yet; the numbers came from FFmpeg's own fields of the same types.
-    unsafe {
-        let raw = encoder.as_mut_ptr();
-        addr_of_mut!((*raw).color_range).cast::<c_int>().write(colour.range);
-        addr_of_mut!((*raw).color_primaries).cast::<c_int>().write(colour.primaries);
-        addr_of_mut!((*raw).color_trc).cast::<c_int>().write(colour.transfer);
-        addr_of_mut!((*raw).colorspace).cast::<c_int>().write(colour.matrix);
-    }
-}
-
-/// Gives the decoder a channel layout where the file names only their number.
-pub fn settle_layout(decoder: &mut codec::Context) {
-    // SAFETY: the context is open and owned; an unspecified layout owns no memory.
-    unsafe {
-        let raw = decoder.as_mut_ptr();
-        let layout = addr_of_mut!((*raw).ch_layout);
-        if (*layout).order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC && (*layout).nb_channels > 0 {
-            let channels = (*layout).nb_channels;
-            ffi::av_channel_layout_default(layout, channels);
-        }
-    }
-}
-
-/// What an encoder has to say to its second pass, once it has ended its first.
-pub fn notes(encoder: &codec::Context) -> Option<String> {
-    // SAFETY: the text belongs to the open encoder and is copied.
-    let told = unsafe { text((*encoder.as_ptr()).stats_out) };
-    (!told.is_empty()).then_some(told)
-}
-
-/// Tells an encoder, before it is opened, what its first pass had to say.
-pub fn set_notes(encoder: &mut codec::Context, notes: &str) -> Result<(), Error> {
-    let notes = cstring(notes)?;
-    // SAFETY: the context is owned and not open yet; the copy lives as long as this process, for FFmpeg does not free it.
-    unsafe { (*encoder.as_mut_ptr()).stats_in = ffi::av_strdup(notes.as_ptr()) };
-    Ok(())
-}
-
-/// Has an open decoder leave out all pictures but those that stand for themselves.
-pub fn only_keyframes(decoder: &mut codec::Context) {
-    // SAFETY: the context is open and owned.
-    unsafe { (*decoder.as_mut_ptr()).skip_frame = ffi::AVDiscard::AVDISCARD_NONKEY };
-}
-
-/// Has an open decoder leave out pictures that no other is made from, or take all of them again.
-pub fn skip_unreferenced(decoder: &mut codec::Context, skip: bool) {
-    // SAFETY: the context is open and owned; FFmpeg reads this field anew with every packet, in the caller's thread.
-    unsafe { (*decoder.as_mut_ptr()).skip_frame = if skip { ffi::AVDiscard::AVDISCARD_NONREF } else { ffi::AVDiscard::AVDISCARD_DEFAULT } };
-}
-
-/// The mask of a frame's channels; the usual one of their number when their places are unknown.
-pub fn frame_mask(frame: &frame::Audio) -> u64 {
-    // SAFETY: the mask is read of native layouts only, and of a layout made here, which owns no memory.
-    unsafe {
-        let layout = addr_of!((*frame.as_ptr()).ch_layout);
-        if (*layout).order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_NATIVE {
-            return (*layout).u.mask;
-        }
-        let mut usual: ffi::AVChannelLayout = std::mem::zeroed();
-        ffi::av_channel_layout_default(&mut usual, (*layout).nb_channels);
-        usual.u.mask
-    }
-}
-
-/// Threads a filter graph may start; to be called before any filter is added.
-pub fn set_graph_threads(graph: &mut Graph, threads: usize) {
-    // SAFETY: the graph is owned.
-    unsafe { (*graph.as_mut_ptr()).nb_threads = threads.min(64) as c_int }
-}
-
-/// Samples that the encoder takes at once; 0 for any number.
-pub fn fixed_frame_size(encoder: &codec::Context) -> u32 {
-    // SAFETY: an open encoder has a codec.
-    unsafe {
-        let raw = encoder.as_ptr();
-        let any = (*(*raw).codec).capabilities as u32 & ffi::AV_CODEC_CAP_VARIABLE_FRAME_SIZE != 0;
-        if any { 0 } else { (*raw).frame_size.max(0) as u32 }
-    }
-}
-
-/// The quality that an encoder with a fixed quantiser takes from each frame.
-pub fn set_quality(frame: &mut frame::Video, quality: i32) {
-    // SAFETY: the frame is owned.
-    unsafe { (*frame.as_mut_ptr()).quality = quality }
-}
-
 /// The parameters of a stream.
 pub fn parameters(input: &Input, index: usize) -> Option<Parameters> {
     input.stream(index).map(|s| s.parameters())
-}
-
-#[cfg(target_arch = "x86_64")]
-type Arguments = *mut ffi::__va_list_tag;
-#[cfg(not(target_arch = "x86_64"))]
-type Arguments = ffi::va_list;
-
-/// The library's last words, until somebody asks for them.
-static WORDS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
-const WORDS_KEPT: usize = 40;
-
-/// Keeps FFmpeg's warnings and errors for the job's log; nothing reaches standard error.
-pub fn catch_log() {
-    // SAFETY: the callback lives for ever and does not unwind.
-    unsafe {
-        ffi::av_log_set_level(ffi::AV_LOG_WARNING as c_int);
-        ffi::av_log_set_callback(Some(keep_words));
-    }
-}
-
-unsafe extern "C" fn keep_words(context: *mut c_void, level: c_int, format: *const c_char, arguments: Arguments) {
-    if level > ffi::AV_LOG_WARNING as c_int {
-        return;
-    }
-    let (mut line, mut prefix) = ([0; 512], 1);
-    // SAFETY: FFmpeg calls this with matching format and arguments; the line is as long as said and ends with NUL.
-    let words = unsafe {
-        ffi::av_log_format_line2(context, level, format, arguments, line.as_mut_ptr(), line.len() as c_int, &mut prefix);
-        text(line.as_ptr())
-    };
-    let words = words.trim();
-    if let Ok(mut kept) = WORDS.lock()
-        && !words.is_empty()
-        && kept.back().is_none_or(|last| last != words)
-    {
-        if kept.len() == WORDS_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(words.to_owned());
-    }
-}
-
-/// What FFmpeg has said since the last time.
-pub fn take_words() -> Vec<String> {
-    WORDS.lock().map(|mut kept| kept.drain(..).collect()).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use super::containers::container;
 use super::drawing::Drawing;
-use super::film::{self, Order};
+use super::film::{self, Made, Order};
 use super::open::Source;
 use super::options::{AudioOptions, Metadata, Tags, Trim};
 use super::plan::{Fate, Planned};
@@ -10,7 +10,7 @@ use super::shaping::Shaping;
 use crate::convert::Ctx;
 use crate::failure::Failure;
 use crate::format::Format;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// FFmpeg's names of the codecs that are text and that it reads.
 const TEXT: [&str; 6] = ["subrip", "ass", "webvtt", "mov_text", "text", "ssa"];
@@ -48,13 +48,13 @@ pub fn are_text(codec: &str) -> bool {
     TEXT.contains(&codec)
 }
 
-/// Writes the words of track `index` into a script of ours, in the times of the result; none when nothing is said in this part.
-pub fn script(ctx: &Ctx, source: &Source, index: usize, trim: Trim) -> Result<Option<PathBuf>, Failure> {
-    let container = Format::parse("ass").and_then(container).ok_or_else(|| Failure::internal("no such container"))?;
-    let path = ctx.scratch.join("words.ass");
+/// Writes what track `index` says as a file of its own, in the times of the result.
+pub fn write(ctx: &Ctx, source: &mut Source, index: usize, to: Format, trim: Trim, path: &Path) -> Result<Made, Failure> {
+    let container = container(to).ok_or_else(|| Failure::internal("no such container"))?;
+    let words = container.words.ok_or_else(|| Failure::internal("a container without words"))?;
     let order = Order {
         container,
-        streams: vec![Planned { index, fate: Fate::Words(Words::Ass), why: "to be drawn into the picture".into() }],
+        streams: vec![Planned { index, fate: Fate::Words(words), why: format!("{} was asked for", to.name()) }],
         rungs: Vec::new(),
         audio: &AudioOptions::default(),
         quality: None,
@@ -68,6 +68,12 @@ pub fn script(ctx: &Ctx, source: &Source, index: usize, trim: Trim) -> Result<Op
         settings: Vec::new(),
         pass: None,
     };
-    let made = film::make(ctx, &mut source.again(ctx)?, &order, &path)?;
+    film::make(ctx, source, &order, path)
+}
+
+/// Writes them into a script of ours, to be drawn into the picture; none when nothing is said in this part.
+pub fn script(ctx: &Ctx, source: &Source, index: usize, trim: Trim) -> Result<Option<PathBuf>, Failure> {
+    let (ass, path) = (Format::parse("ass").ok_or_else(|| Failure::internal("no ass"))?, ctx.scratch.join("words.ass"));
+    let made = write(ctx, &mut source.again(ctx)?, index, ass, trim, &path)?;
     Ok((made.cues > 0).then_some(path))
 }

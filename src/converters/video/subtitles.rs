@@ -1,14 +1,9 @@
 //! `video.subtitles`: the words of a film as a file of their own, and such files in each other's format.
 
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
-use crate::converters::av::containers::container;
-use crate::converters::av::drawing::Drawing;
-use crate::converters::av::film::{self, Order};
 use crate::converters::av::open::{self, Source, is_script};
-use crate::converters::av::options::{AudioOptions, Metadata, Tags, Track, Trim};
-use crate::converters::av::plan::{Fate, Planned};
-use crate::converters::av::shaping::Shaping;
-use crate::converters::av::words::are_text;
+use crate::converters::av::options::{Track, Trim};
+use crate::converters::av::words::{self, are_text};
 use crate::converters::charset;
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -60,27 +55,9 @@ impl Converter for Subtitles {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
-        let words = container.words.ok_or_else(|| Failure::internal("a container without words"))?;
         let mut source = if is_script(input.format) { open::open(ctx, &in_utf8(ctx, input, options)?)? } else { open::open(ctx, input)? };
-        let index = track(&source, options)?;
-        let order = Order {
-            container,
-            streams: vec![Planned { index, fate: Fate::Words(words), why: format!("{} was asked for", output.format.name()) }],
-            rungs: Vec::new(),
-            audio: &AudioOptions::default(),
-            quality: None,
-            shaping: &Shaping::default(),
-            drawing: &Drawing::default(),
-            trim: options.trim,
-            metadata: Metadata::Strip,
-            tags: &Tags::default(),
-            covers: Vec::new(),
-            faststart: false,
-            settings: Vec::new(),
-            pass: None,
-        };
-        let made = film::make(ctx, &mut source, &order, &output.path())?;
+        let track = track(&source, options)?;
+        let made = words::write(ctx, &mut source, track, output.format, options.trim, &output.path())?;
         if made.cues == 0 {
             return Err(nothing("Nothing is said in this part of the subtitles."));
         }
