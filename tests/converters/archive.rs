@@ -401,3 +401,17 @@ fn a_stop_is_heeded_while_a_block_is_being_packed() {
         });
     }
 }
+
+#[test]
+fn the_first_fault_of_a_7z_is_the_one_that_is_told() {
+    let run = Run::new();
+    let mut bytes = std::fs::read(fixture("archive/7z/good/plain.7z")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    let flipped = run.folder.path().join("flipped.7z");
+    std::fs::write(&flipped, bytes).unwrap();
+    // What comes after the damaged entry must not be heard of; two threads decide who is heard first.
+    for _ in 0..30 {
+        fails(run.file(&flipped, "tar", json!({})), Code::CorruptInput);
+    }
+}

@@ -405,3 +405,12 @@ fn a_waveform_of_nothing_is_refused_and_options_have_ranges() {
     std::fs::write(&text, "no sound here").unwrap();
     assert_eq!(run.file(&text, "json", json!({})).unwrap_err().code, Code::CorruptInput);
 }
+
+#[test]
+fn matroska_sound_that_breaks_off_is_damaged_not_out_of_reach() {
+    let run = Run::new();
+    let whole = std::fs::read(fixture("audio/mka/good/tone.mka")).unwrap();
+    let cut = run.folder.path().join("cut.mka");
+    std::fs::write(&cut, &whole[..whole.len() * 40 / 100]).unwrap();
+    fails(run.file(&cut, "mp3", json!({})), Code::CorruptInput);
+}
