@@ -12,8 +12,10 @@ const FAULTS: &str = "axe.run(document, { resultTypes: ['violations'] }).then(({
   .filter((fault) => ['serious', 'critical'].includes(fault.impact))
   .flatMap((fault) => fault.nodes.map((node) => `${fault.id}: ${node.target.join(' ')}: ${node.failureSummary}`)))";
 
-/// Takes out of the page what is different each time: figures, times, ids, drawings of load.
+/// Takes out of the page what is different each time (figures, times, ids, drawings of load) and what is on each machine: its fonts.
 const STEADY: &str = "(() => {
+  document.body.style.fontFamily = 'Noto Sans';
+  for (const part of document.querySelectorAll('code, pre, .id, .log, .route b')) part.style.fontFamily = 'DejaVu Sans Mono';
   for (const time of document.querySelectorAll('time')) { time.removeAttribute('datetime'); time.textContent = 'then'; }
   for (const part of document.querySelectorAll('.charts, .log, .facts')) part.style.visibility = 'hidden';
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
