@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench;
+mod board;
 mod client;
 mod convert;
 mod doctor;
@@ -17,6 +18,7 @@ mod process;
 mod queues;
 mod save;
 mod schedules;
+mod screen;
 mod serve;
 mod submit;
 mod table;

@@ -1,4 +1,5 @@
-//! [`Blobs`] in a local folder. Publishing is fsync, rename, fsync of the folder: after a power cut a blob is whole or absent.
+//! [`Blobs`] in a local folder. Publishing is rename, fsync, fsync of the folder: a blob that was published is whole after any power
+//! cut. One that was being published may be there in part; nothing refers to it yet, and the cleanup removes it as stale.
 //!
 //! The folders are made once, when the store is opened; a blob is one file in one of them, its key with `+` for `/`. So a
 //! publication has two things to sync, and no two of them get in each other's way.
@@ -115,25 +116,30 @@ impl Blobs for LocalBlobs {
     }
 }
 
+/// Renames first: one commit of the filesystem's journal then holds the bytes and the name, where synced before and after
+/// there would be two.
 fn publish(root: &Path, durable: bool, from: &Path, to: &Path) -> io::Result<()> {
-    if durable {
-        File::open(from)?.sync_all()?;
-    }
     match fs::rename(from, to) {
         Err(e) if e.kind() == ErrorKind::CrossesDevices => copy_over(&root.join(INCOMPLETE), from, to)?,
         other => other?,
     }
-    match to.parent() {
-        Some(folder) if durable => File::open(folder)?.sync_all(),
-        _ => Ok(()),
+    let synced = if durable { sync(to) } else { Ok(()) };
+    if synced.is_err() {
+        // A full disk may tell so only now.
+        let _ = fs::remove_file(to);
     }
+    synced
 }
 
-/// For a staging folder on another filesystem: the bytes are complete and synced under a temporary name before they count.
+fn sync(file: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// For a staging folder on another filesystem.
 fn copy_over(incomplete: &Path, from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = tempfile::NamedTempFile::new_in(incomplete)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
-    copy.as_file().sync_all()?;
     copy.persist(to).map_err(|e| e.error)?;
     fs::remove_file(from)
 }

@@ -1,22 +1,20 @@
 //! `millrace top`: a server's queues and what runs, on a screen that follows.
 
+use super::board::board;
 use super::client::{Client, Server, Trouble, read, with};
-use super::jobs::{conversion, name, took};
+use super::screen::Screen;
 use super::table::{Table, span};
 use super::{Exit, print};
 use crate::job::Job;
 use crate::limits::Span;
 use crate::store::Presence;
-use console::{Term, truncate_str};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Jobs asked for: more than any screen has lines.
 const JOBS_MAX: &str = "200";
-const BAR_CHARS: usize = 20;
 /// A server has other things to do.
 const EVERY_MIN: Duration = Duration::from_millis(200);
 
@@ -103,52 +101,6 @@ fn text(look: &Value) -> Result<String, Trouble> {
             of("failed"),
         ]);
     }
-    let mut running = Table::new(["JOB", "QUEUE", "CONVERSION", "PROGRESS", "DONE", "STAGE", "LEFT", "RUNS", "INPUT"]);
-    for job in &jobs {
-        let done = ((job.progress.percent / 100.0).clamp(0.0, 1.0) * BAR_CHARS as f64) as usize;
-        running.row([
-            job.id.to_string(),
-            job.queue.clone(),
-            conversion(job),
-            format!("{}{}", "=".repeat(done), ".".repeat(BAR_CHARS - done)),
-            format!("{:.0}%", job.progress.percent),
-            job.progress.stage.clone(),
-            job.progress.eta_s.map(|s| span(s as u64 * 1000)).unwrap_or_default(),
-            took(job, now).unwrap_or_default(),
-            name(job).into(),
-        ]);
-    }
+    let running = board(&jobs, now);
     Ok(if jobs.is_empty() { format!("{head}\n{lines}\nNothing runs.\n") } else { format!("{head}\n{lines}\n{running}") })
-}
-
-/// The terminal's other screen: what was on the first one is there again afterwards.
-struct Screen(Term);
-
-impl Screen {
-    fn open() -> Option<Screen> {
-        let term = Term::stdout();
-        term.is_term().then(|| {
-            write(&term, "\x1b[?1049h\x1b[?25l");
-            Screen(term)
-        })
-    }
-
-    /// Over what is there, so that nothing flickers; as much as has room.
-    fn show(&self, text: &str) {
-        let (rows, columns) = self.0.size();
-        let lines = text.lines().take(usize::from(rows).saturating_sub(1));
-        let drawn: String = lines.map(|line| format!("{}\x1b[K\r\n", truncate_str(line, usize::from(columns), ""))).collect();
-        write(&self.0, &format!("\x1b[H{drawn}\x1b[J"));
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        write(&self.0, "\x1b[?25h\x1b[?1049l");
-    }
-}
-
-/// A terminal that is gone shows nothing.
-fn write(mut term: &Term, text: &str) {
-    let _ = term.write_all(text.as_bytes()).and_then(|()| term.flush());
 }

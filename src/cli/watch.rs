@@ -1,23 +1,26 @@
-//! `millrace jobs watch`: on a terminal a bar for each running job, else a line for each piece of news.
+//! `millrace jobs watch`: one job with its bar; all jobs as a table on a terminal, else a line for each piece of news.
 
+use super::board::board;
 use super::client::{Client, Trouble, read};
 use super::events::{Events, Heard};
 use super::jobs::{name, took, verdict};
+use super::screen::Screen;
 use super::table::plain;
 use super::{Exit, bars, print};
 use crate::job::{Job, JobId, State};
-use indicatif::{MultiProgress, ProgressBar};
+use indicatif::MultiProgress;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Bars move, and a server without an event stream is asked, this often.
+/// Bars and tables move, and a server without an event stream is asked, this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Jobs that have a bar at the same time.
-const BARS_MAX: &str = "50";
+/// However much news there is, a table stands for so long.
+const DRAWN_FOR: Duration = Duration::from_millis(200);
+/// Jobs that are looked at: more than any screen has lines.
+const JOBS_MAX: &str = "200";
 
 /// Follows one job; ends as the job does.
 pub async fn one(client: &Client, id: &str) -> Result<Exit, Trouble> {
@@ -50,27 +53,53 @@ pub async fn one(client: &Client, id: &str) -> Result<Exit, Trouble> {
     }
 }
 
-/// Follows every job until Ctrl-C.
+/// Follows every job until Ctrl-C: a table on a terminal, else a line for each piece of news.
 pub async fn all(client: &Client) -> Result<Exit, Trouble> {
-    let mut events = Events::open(client, vec!["v1", "events"]).await?;
-    let polled = events.is_none();
-    let mut board = Board { multi: MultiProgress::new(), bars: BTreeMap::new(), known: None, json: client.json };
-    let mut tick = tokio::time::interval(LOOK_EVERY);
     // Listens all the time: a signal that comes while a line is written is not lost.
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Trouble::new(Exit::Unavailable, e))?;
+    let screen = if client.json { None } else { Screen::open() };
+    let follow = async {
+        match &screen {
+            Some(screen) => table(client, screen).await,
+            None => lines(client).await,
+        }
+    };
+    tokio::select! {
+        ended = follow => ended,
+        _ = interrupt.recv() => Ok(Exit::Done),
+    }
+}
+
+/// What runs, and the newest of the rest, as much as has room; drawn again on news and every second.
+async fn table(client: &Client, screen: &Screen) -> Result<Exit, Trouble> {
+    let mut events = Events::open(client, vec!["v1", "events"]).await?;
+    let newest = [("limit", JOBS_MAX.to_owned())];
+    let running = [&newest[..], &[("state", "running".to_owned())]].concat();
+    loop {
+        let (running, newest) = tokio::try_join!(client.get(&["v1", "jobs"], &running), client.get(&["v1", "jobs"], &newest))?;
+        let (mut jobs, rest): (Vec<Job>, Vec<Job>) = (read(&running["jobs"])?, read(&newest["jobs"])?);
+        jobs.extend(rest.into_iter().filter(|job| job.state != State::Running));
+        screen.show(&board(&jobs, Timestamp::now()).to_string());
+        let drawn = tokio::time::sleep(DRAWN_FOR);
+        tokio::select! {
+            heard = next(&mut events) => drop(heard?),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        drawn.await;
+    }
+}
+
+async fn lines(client: &Client) -> Result<Exit, Trouble> {
+    let mut events = Events::open(client, vec!["v1", "events"]).await?;
+    let polled = events.is_none();
+    let mut news = News { known: None, json: client.json };
+    let mut tick = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            heard = next(&mut events) => board.tell(&heard?),
-            _ = tick.tick() => {
-                if polled {
-                    board.compare(read(&client.get(&["v1", "jobs"], &[("limit", "200".into())]).await?["jobs"])?);
-                }
-                if board.draws() {
-                    let query = [("state", "running".to_owned()), ("limit", BARS_MAX.to_owned())];
-                    board.draw(read(&client.get(&["v1", "jobs"], &query).await?["jobs"])?);
-                }
+            heard = next(&mut events) => news.tell(&heard?),
+            _ = tick.tick(), if polled => {
+                news.compare(read(&client.get(&["v1", "jobs"], &[("limit", JOBS_MAX.into())]).await?["jobs"])?);
             }
-            _ = interrupt.recv() => return Ok(Exit::Done),
         }
     }
 }
@@ -92,26 +121,20 @@ fn news(job: &Job) -> String {
     plain(&format!("{} {}{more}", job.id, job.state.as_str()))
 }
 
-/// What is shown of all jobs.
-struct Board {
-    multi: MultiProgress,
-    bars: BTreeMap<JobId, ProgressBar>,
+/// What is told of all jobs.
+struct News {
     /// States at the last look, where there are no events; none before the first.
     known: Option<BTreeMap<JobId, State>>,
     json: bool,
 }
 
-impl Board {
-    fn draws(&self) -> bool {
-        !self.json && std::io::stderr().is_terminal()
-    }
-
-    /// Bars show how far jobs are, and nobody reads the queues' counts as they fly by.
+impl News {
+    /// Nobody reads the queues' counts and each step forward as they fly by.
     fn tell(&self, heard: &Heard) {
         if heard.kind == "queues" || (heard.kind == "progress" && !self.json) {
             return;
         }
-        self.line(if self.json { heard.data.to_string() } else { event_line(heard) });
+        print(&format!("{}\n", if self.json { heard.data.to_string() } else { event_line(heard) }));
     }
 
     /// Makes news of the difference between two looks.
@@ -120,26 +143,8 @@ impl Board {
         let Some(before) = self.known.replace(now) else { return };
         for job in jobs.iter().filter(|job| before.get(&job.id) != Some(&job.state)) {
             let line = if self.json { serde_json::to_string(job).unwrap_or_default() } else { news(job) };
-            self.line(line);
+            print(&format!("{line}\n"));
         }
-    }
-
-    fn draw(&mut self, running: Vec<Job>) {
-        self.bars.retain(|id, bar| {
-            let runs = running.iter().any(|job| job.id == *id);
-            if !runs {
-                bar.finish_and_clear();
-            }
-            runs
-        });
-        for job in &running {
-            let bar = self.bars.entry(job.id).or_insert_with(|| bars::conversion(&self.multi, name(job), true));
-            bars::show(bar, &job.progress);
-        }
-    }
-
-    fn line(&self, line: String) {
-        self.multi.suspend(|| print(&format!("{line}\n")));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The child: builds its own jail from the inside, then does what its order says.
 
 use super::host::ChildHost;
-use super::seccomp::{Filter, deadly_names};
+use super::seccomp::{Filter, Program, deadly_names};
 use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, output_folder, policy, sys, wire};
 use crate::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use crate::failure::{Code, Failure};
@@ -35,9 +35,11 @@ const ORDER_MAX: usize = 8 << 20;
 pub fn main(prepared: &Prepared, socket: OwnedFd) -> ! {
     let outcome = detach(prepared, &socket).and_then(|()| {
         let socket = UnixStream::from(socket);
-        let order = read_order(&socket)?;
         let host = ChildHost::new(socket.try_clone().map_err(text)?);
-        let jailed = confine(prepared, &order, &socket);
+        // One that was forked ahead has its jail ready when its order comes.
+        let jail = Jail::build(prepared);
+        let order = read_order(&socket)?;
+        let jailed = jail.and_then(|jail| jail.close(&order, &socket));
         if let Err(reason) = &jailed {
             host.log(Level::Error, &format!("the jail could not be built: {reason}"));
         }
@@ -87,21 +89,36 @@ fn read_order(mut socket: &UnixStream) -> Result<Order, String> {
     serde_json::from_slice(&body).map_err(text)
 }
 
-/// Everything that cannot be undone, the strictest last.
-pub fn confine(prepared: &Prepared, order: &Order, socket: &UnixStream) -> Result<(), String> {
-    let statm = open("/proc/self/statm", OFlags::RDONLY, Mode::empty()).map_err(text)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(text)?;
-    sys::set_home(&order.staging);
-    std::env::set_current_dir(&order.staging).map_err(text)?;
-    if prepared.own_pids {
-        super::pids::bound();
+/// A jail whose door is open still: all of it that no order changes.
+pub struct Jail {
+    statm: OwnedFd,
+    paths: policy::Paths,
+    program: Program,
+}
+
+impl Jail {
+    /// Gives every privilege away and prepares the rest.
+    pub fn build(prepared: &Prepared) -> Result<Jail, String> {
+        let statm = open("/proc/self/statm", OFlags::RDONLY, Mode::empty()).map_err(text)?;
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(text)?;
+        if prepared.own_pids {
+            super::pids::bound();
+        }
+        policy::drop_capabilities()?;
+        rustix::thread::set_no_new_privs(true).map_err(text)?;
+        let own_pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+        Ok(Jail { statm, paths: policy::Paths::new(prepared.readable)?, program: prepared.filter.program(own_pid) })
     }
-    policy::limit_resources(&order.limits, order.threads)?;
-    policy::drop_capabilities()?;
-    rustix::thread::set_no_new_privs(true).map_err(text)?;
-    policy::restrict_paths(&order.input.path, &order.staging, prepared.readable)?;
-    sys::explain_from(socket.as_raw_fd(), statm.into_raw_fd(), order.limits.memory_max.0);
-    prepared.filter.install(rustix::process::getpid().as_raw_nonzero().get() as u32)
+
+    /// Everything that cannot be undone, the strictest last.
+    pub fn close(self, order: &Order, socket: &UnixStream) -> Result<(), String> {
+        sys::set_home(&order.staging);
+        std::env::set_current_dir(&order.staging).map_err(text)?;
+        policy::limit_resources(&order.limits, order.threads)?;
+        self.paths.restrict(&order.input.path, &order.staging)?;
+        sys::explain_from(socket.as_raw_fd(), self.statm.into_raw_fd(), order.limits.memory_max.0);
+        self.program.install()
+    }
 }
 
 fn run(registry: &Registry, order: &Order, host: &ChildHost) {
@@ -131,7 +148,8 @@ fn convert(registry: &Registry, ctx: &Ctx, input: &Input, wanted: &OutputOrder, 
     let converter = (registry.by_id)(&wanted.converter)
         .ok_or_else(|| Failure::new(Code::UnsupportedConversion, format!("There is no converter `{}`.", wanted.converter)))?;
     let dir = output_folder(staging, wanted.index);
-    std::fs::create_dir(&dir).map_err(|e| Failure::internal(format!("{}: {e}", dir.display())))?;
+    // Staging that has served before has one already, an empty one.
+    std::fs::create_dir_all(&dir).map_err(|e| Failure::internal(format!("{}: {e}", dir.display())))?;
     let output = Output { dir, format: wanted.to, name: wanted.name.clone() };
     (converter.run)(ctx, input, &wanted.options, &output)
 }

@@ -50,36 +50,47 @@ pub fn landlock_version() -> i32 {
         .map_or(0, |abi| abi as i32)
 }
 
-/// Restricts this thread, and all it will start, to these paths, no TCP, and no signals or abstract sockets outward.
-pub fn restrict_paths(input: &Path, staging: &Path, readable: &[&str]) -> Result<(), String> {
-    let wrong = |e: &dyn std::fmt::Display| format!("landlock: {e}");
-    let read = AccessFs::from_read(ABI::V7);
-    let read_file = AccessFs::ReadFile | AccessFs::Execute;
-    // No links, sockets, pipes or devices: nothing in staging may be other than it seems to those who publish it.
-    let write = AccessFs::from_all(ABI::V7)
-        & !(AccessFs::Execute
-            | AccessFs::MakeSym
-            | AccessFs::MakeSock
-            | AccessFs::MakeFifo
-            | AccessFs::MakeBlock
-            | AccessFs::MakeChar
-            | AccessFs::IoctlDev);
-    let mut rules = ruleset(ABI::V7, CompatLevel::BestEffort)?;
-    let mut add = |path: &Path, access: BitFlags<AccessFs>| -> Result<(), String> {
-        let fd = PathFd::new(path).map_err(|e| wrong(&e))?;
-        (&mut rules).add_rule(PathBeneath::new(fd, access)).map(|_| ()).map_err(|e| wrong(&e))
-    };
-    for path in READABLE.iter().chain(readable).map(Path::new) {
-        // A host without /lib64 is fine; a family's folder that is not there is simply not readable.
-        if let Ok(kind) = std::fs::metadata(path) {
-            add(path, if kind.is_dir() { read } else { read_file & read })?;
+/// A Landlock rule set in the making: what every child may read is in it, the two paths of an order are to come.
+pub struct Paths(RulesetCreated);
+
+impl Paths {
+    /// Opens what every child reads, and these of its family.
+    pub fn new(readable: &[&str]) -> Result<Paths, String> {
+        let read = AccessFs::from_read(ABI::V7);
+        let read_file = AccessFs::ReadFile | AccessFs::Execute;
+        let mut rules = ruleset(ABI::V7, CompatLevel::BestEffort)?;
+        for path in READABLE.iter().chain(readable).map(Path::new) {
+            // A host without /lib64 is fine; a family's folder that is not there is simply not readable.
+            if let Ok(kind) = std::fs::metadata(path) {
+                add(&mut rules, path, if kind.is_dir() { read } else { read_file & read })?;
+            }
         }
+        add(&mut rules, Path::new("/dev/null"), AccessFs::ReadFile | AccessFs::WriteFile)?;
+        Ok(Paths(rules))
     }
-    add(Path::new("/dev/null"), AccessFs::ReadFile | AccessFs::WriteFile)?;
-    add(input, AccessFs::ReadFile.into())?;
-    add(staging, write)?;
-    let status = rules.restrict_self().map_err(|e| wrong(&e))?;
-    if status.no_new_privs { Ok(()) } else { Err("no_new_privs was refused".into()) }
+
+    /// Restricts this thread, and all it will start, to these paths, no TCP, and no signals or abstract sockets outward.
+    pub fn restrict(self, input: &Path, staging: &Path) -> Result<(), String> {
+        let Paths(mut rules) = self;
+        // No links, sockets, pipes or devices: nothing in staging may be other than it seems to those who publish it.
+        let write = AccessFs::from_all(ABI::V7)
+            & !(AccessFs::Execute
+                | AccessFs::MakeSym
+                | AccessFs::MakeSock
+                | AccessFs::MakeFifo
+                | AccessFs::MakeBlock
+                | AccessFs::MakeChar
+                | AccessFs::IoctlDev);
+        add(&mut rules, input, AccessFs::ReadFile.into())?;
+        add(&mut rules, staging, write)?;
+        let status = rules.restrict_self().map_err(|e| format!("landlock: {e}"))?;
+        if status.no_new_privs { Ok(()) } else { Err("no_new_privs was refused".into()) }
+    }
+}
+
+fn add(rules: &mut RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<(), String> {
+    let fd = PathFd::new(path).map_err(|e| format!("landlock: {e}"))?;
+    rules.add_rule(PathBeneath::new(fd, access)).map(|_| ()).map_err(|e| format!("landlock: {e}"))
 }
 
 fn ruleset(abi: ABI, level: CompatLevel) -> Result<RulesetCreated, String> {

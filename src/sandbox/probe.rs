@@ -1,6 +1,6 @@
 //! Measures the jail: a throw-away child goes into it and tries what is forbidden.
 
-use super::child::{self, Prepared};
+use super::child::{self, Jail, Prepared};
 use super::isolate::Isolation;
 use super::seccomp::Filter;
 use super::sys::{self, Fork};
@@ -109,7 +109,7 @@ fn try_everything(prepared: &Prepared, socket: OwnedFd, order: &Order, folder: &
     child::detach(prepared, &socket)?;
     let socket = UnixStream::from(socket);
     let (network, version) = (network(), policy::landlock_version());
-    let confined = child::confine(prepared, order, &socket);
+    let confined = Jail::build(prepared).and_then(|jail| jail.close(order, &socket));
     let facets = match confined {
         Ok(()) => vec![landlock(folder, version), seccomp(), rlimits(), network, own_pids()],
         Err(reason) => vec![facet("landlock", false, &reason), facet("seccomp", false, &reason), facet("rlimits", false, &reason)],

@@ -1,7 +1,7 @@
 //! Which system calls a child may make. What is on no list answers `ENOSYS`, as an old kernel would.
 
 use super::bpf::{Rule, Test, Verdict, program};
-use seccompiler::apply_filter;
+use seccompiler::{BpfProgram, apply_filter};
 use std::collections::BTreeMap;
 
 macro_rules! calls {
@@ -105,15 +105,25 @@ impl Filter {
         Filter(rules)
     }
 
-    /// Installs the filter for good; signals go to this process only.
-    pub fn install(&self, own_pid: u32) -> Result<(), String> {
+    /// The program for this process: it may send signals to itself only.
+    pub fn program(&self, own_pid: u32) -> Program {
         let signals = |call: i64| {
             let own = Test::AnyOf(vec![own_pid]);
             (call as u32, Rule::Argument { index: 0, test: own, passed: Verdict::Allow, failed: Verdict::Errno(libc::EPERM) })
         };
         let mut rules = self.0.clone();
         rules.extend([libc::SYS_kill, libc::SYS_tgkill].map(signals));
-        apply_filter(&program(&rules, Verdict::Errno(libc::ENOSYS))).map_err(|e| format!("seccomp: {e}"))
+        Program(program(&rules, Verdict::Errno(libc::ENOSYS)))
+    }
+}
+
+/// What the kernel runs at each system call of a child.
+pub struct Program(BpfProgram);
+
+impl Program {
+    /// Installs the filter for good.
+    pub fn install(&self) -> Result<(), String> {
+        apply_filter(&self.0).map_err(|e| format!("seccomp: {e}"))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::convert::ProducedFile;
 use bytes::BytesMut;
 use rustix::process::{Signal, pidfd_send_signal};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,10 +25,12 @@ const FILES_SPARE: u64 = 10_000;
 const MEASURE_EVERY: Duration = Duration::from_millis(250);
 const MEASURE_SHARE: u32 = 20;
 
-/// Starts listening; the order goes out first.
+/// Starts listening; the order goes out first, as much of it as has room before anything else.
 pub(super) fn attend(launched: Launched, order: &Order) -> io::Result<Child> {
+    let mut order_frame = frame(order)?;
+    let sent = (&launched.socket).write(&order_frame).unwrap_or(0);
+    order_frame.drain(..sent);
     let socket = UnixStream::from_std(launched.socket)?;
-    let order_frame = frame(order)?;
     let (reports, received) = mpsc::channel(REPORTS_WAITING);
     let (ended, exit) = oneshot::channel();
     let stop = Arc::new(Stop { wanted: AtomicBool::new(false), notify: Notify::new() });

@@ -12,7 +12,7 @@ use crate::failure::{Code, Failure};
 use crate::fetch::fetch;
 use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
-use crate::sandbox::{Child, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work};
+use crate::sandbox::{self, Child, End, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work};
 use crate::store::{Finish, LeaseLost, OutputDone};
 use crate::trace;
 use futures::StreamExt;
@@ -115,6 +115,10 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
     let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
     *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold };
+    if exit.end == End::Clean {
+        let wanted = sandbox::output_folder(staging.path(), 0);
+        staging.give_back(&wanted);
+    }
     match exit.failure().or(published.failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
@@ -158,7 +162,7 @@ async fn watch(
     mut child: Child,
 ) -> Result<(Exit, Published), Failure> {
     let mut watch = Watch::start();
-    let mut tick = tokio::time::interval(WATCH);
+    let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + WATCH, WATCH);
     let total = pending(&record.job).count();
     let (mut gone, mut held, mut all) = (false, None, Published::default());
     let mut publishing = FuturesOrdered::new();

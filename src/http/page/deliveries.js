@@ -12,7 +12,7 @@ view("letters", (root, _place, tools) => {
   const rows = element("tbody", {});
   const table = element("div", { class: "scroll" }, element("table", {}, head([t("Event"), t("Job"), t("To"), t("State"), t("Tries"), t("Last answer"), t("When"), ""]), rows));
   const empty = element("p", { class: "empty", hidden: true }, t("None. What is told is tried for a day before it is given up."));
-  const every = element("button", { type: "button" }, t("Send all again"));
+  const every = element("button", { type: "button", "data-needs": "admin" }, t("Send all again"));
   root.append(element("div", { class: "title-row" }, element("h2", {}, t("Letters")), element("div", { class: "search" }, state, every)), table, empty);
   let shown = [];
 
@@ -31,7 +31,7 @@ view("letters", (root, _place, tools) => {
   const replay = (letter) => ask("POST", `/v1/webhooks/deliveries/${encodeURIComponent(letter.id)}/replay`);
 
   function row(letter) {
-    const again = element("button", { type: "button", class: "quiet", "aria-label": `${t("Send again")} ${letter.id}` }, t("Send again"));
+    const again = element("button", { type: "button", class: "quiet", "data-needs": "admin", "aria-label": `${t("Send again")} ${letter.id}` }, t("Send again"));
     again.addEventListener("click", async () => {
       again.disabled = true;
       await replay(letter).catch(tools.failed);

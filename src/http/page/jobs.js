@@ -158,7 +158,7 @@ export function downloadLink(job, output, tools) {
 
 export function actionsOf(job, tools) {
   const button = (text, act, after = tools.changed) => {
-    const made = element("button", { type: "button", class: "quiet", "aria-label": `${text} ${nameOf(job)}` }, text);
+    const made = element("button", { type: "button", class: "quiet", "data-needs": "submit", "aria-label": `${text} ${nameOf(job)}` }, text);
     made.addEventListener("click", async () => {
       made.disabled = true;
       try {

@@ -97,13 +97,11 @@ function link(state, text) {
   say(at("link-text"), text);
 }
 
-/// Shows what the token is good for, and nothing else.
+/// Shows what the token is good for, and nothing else: the style sheet hides what needs more, also what is made later.
 async function fit() {
   const { scopes } = await ask("GET", "/v1/self");
-  document.querySelectorAll("[data-needs]").forEach((part) => {
-    part.hidden = !scopes.includes(part.dataset.needs);
-  });
-  if (!figures.element.hidden) figures.read();
+  document.body.dataset.scopes = scopes.join(" ");
+  if (scopes.includes("read")) figures.read();
 }
 
 function follow() {

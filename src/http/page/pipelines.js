@@ -41,8 +41,8 @@ function figures(stats) {
 function one(root, id, tools) {
   const title = element("h2", {}, t("Pipeline"));
   const state = element("span", { class: "state" });
-  const cancel = element("button", { type: "button", class: "quiet" }, t("Cancel"));
-  const retry = element("button", { type: "button", class: "quiet", hidden: true }, t("Retry"));
+  const cancel = element("button", { type: "button", class: "quiet", "data-needs": "submit" }, t("Cancel"));
+  const retry = element("button", { type: "button", class: "quiet", "data-needs": "submit", hidden: true }, t("Retry"));
   const facts = element("p", { class: "dim" });
   const graph = shape("svg", { class: "graph", role: "group" });
   const errors = element("tbody", {});

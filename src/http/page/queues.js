@@ -46,6 +46,7 @@ function build(name, failed) {
   const button = element("button", {
     type: "button",
     class: "quiet turn",
+    "data-needs": "admin",
     onclick: async () => {
       button.disabled = true;
       try {

@@ -19,7 +19,7 @@ view("schedules", (root, _place, tools) => {
     element("button", { type: "submit", class: "primary" }, t("Save")), told);
   zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   root.append(element("h2", {}, t("Schedules")), element("div", { class: "scroll" }, element("table", {}, head([t("Name"), t("When"), t("Time zone"), t("Does"), t("Last"), t("Next"), ""]), rows)),
-    element("section", { class: "tune-card" }, element("h3", {}, t("Add or change")), form));
+    element("section", { class: "tune-card", "data-needs": "admin" }, element("h3", {}, t("Add or change")), form));
 
   async function read() {
     try {
@@ -48,7 +48,7 @@ view("schedules", (root, _place, tools) => {
     const remove = async () => (await confirmed(t("Remove the schedule {name}?", { name: schedule.name }), t("Remove"))) && ask("DELETE", path);
     return element("tr", { "data-off": !schedule.enabled }, element("th", { scope: "row" }, schedule.name), element("td", {}, element("code", {}, schedule.cron || `every ${schedule.every}`)), element("td", {}, schedule.time_zone),
       element("td", {}, schedule.converter), element("td", {}, schedule.last_fire ? when(schedule.last_fire) : "\u2013"), element("td", {}, schedule.enabled ? when(schedule.next_fire) : t("off")),
-      element("td", { class: "actions" }, act(t("Run now"), () => ask("POST", `${path}/run`)),
+      element("td", { class: "actions", "data-needs": "admin" }, act(t("Run now"), () => ask("POST", `${path}/run`)),
         act(schedule.enabled ? t("Turn off") : t("Turn on"), () => ask("PUT", path, { ...timing(schedule.cron || schedule.every), time_zone: schedule.time_zone, converter: schedule.converter, missed: schedule.missed, enabled: !schedule.enabled })), edit, act(t("Remove"), remove)));
   }
 

@@ -52,7 +52,7 @@ function search(root, query, tools) {
   }
 
   function button(text, fits, act, grave = false) {
-    const made = element("button", { type: "button", disabled: true }, text);
+    const made = element("button", { type: "button", "data-needs": "submit", disabled: true }, text);
     made.fits = fits;
     made.addEventListener("click", async () => {
       const jobs = [...picked.values()].filter(fits).slice(0, MANY);

@@ -36,9 +36,9 @@ function build(first, tools) {
   const range = element("div", { class: "pair" }, field(t("At least"), inputs.least), field(t("At most"), inputs.most));
   const depth = element("p", { class: "dim" });
   const told = element("p", { class: "told", role: "status" });
-  const turn = element("button", { type: "button" });
-  const purge = element("button", { type: "button", class: "grave" }, t("Cancel all that wait"));
-  const save = element("button", { type: "submit", class: "primary" }, t("Save"));
+  const turn = element("button", { type: "button", "data-needs": "admin" });
+  const purge = element("button", { type: "button", class: "grave", "data-needs": "admin" }, t("Cancel all that wait"));
+  const save = element("button", { type: "submit", class: "primary", "data-needs": "admin" }, t("Save"));
   const form = element("form", { class: "tune", "aria-label": t("Settings of {name}", { name: first.name }) },
     element("label", { class: "check" }, auto, t("Follow the load")), fixed, range,
     field(t("Soft time limit"), inputs.soft, t("then it is asked to stop")), field(t("Hard time limit"), inputs.hard, t("then it is killed")),

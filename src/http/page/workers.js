@@ -42,7 +42,7 @@ view("workers", (root, _place, tools) => {
     return element("tr", { "data-state": worker.state }, element("th", { scope: "row" }, worker.host, " ", element("span", { class: "dim" }, String(worker.pid))), element("td", {}, state),
       element("td", {}, ...links, running.length > 8 ? ` +${running.length - 8}` : running.length ? "" : "\u2013"), element("td", { class: "dim wrap" }, slots), element("td", {}, bytes(worker.memory_bytes)),
       element("td", { class: worker.sandbox_level < 3 ? "lost" : "" }, String(worker.sandbox_level)), element("td", {}, worker.version), element("td", {}, when(worker.started_at)),
-      element("td", { class: "actions" }, order(worker, "drain", t("Drain"), t("Let {host} finish what runs and take nothing more?")), order(worker, "restart", t("Restart"), t("Give what {host} runs back to the queue and start it anew?"))));
+      element("td", { class: "actions", "data-needs": "admin" }, order(worker, "drain", t("Drain"), t("Let {host} finish what runs and take nothing more?")), order(worker, "restart", t("Restart"), t("Give what {host} runs back to the queue and start it anew?"))));
   }
 
   function order(worker, name, text, question) {

@@ -41,13 +41,15 @@ impl Writer {
             let news = tx.into_notices();
             Box::new(move |committed| {
                 let result = committed.and(result);
-                if result.is_ok() {
+                let holds = result.is_ok();
+                // Whoever asked comes before the many who listen.
+                let _ = reply.send(result);
+                if holds {
                     for notice in news {
                         // Nobody listening is fine.
                         let _ = notices.send(notice);
                     }
                 }
-                let _ = reply.send(result);
             })
         });
         let gone = || StoreError::Unavailable("the writer has stopped".into());

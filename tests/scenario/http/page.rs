@@ -2,7 +2,7 @@
 
 use crate::support::browser::Browser;
 use crate::support::direct::fixture;
-use crate::support::server::{Config, DEADLINE, Server};
+use crate::support::server::{Config, DEADLINE, Server, text_of};
 use reqwest::Method;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -105,6 +105,43 @@ async fn the_page_asks_for_the_token_and_comes_back_after_a_stop() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_offers_nothing_that_its_token_may_not_do() {
+    let server = Server::start(Config::default().token("0123456789abcdef0123")).await;
+    let id = server.submit("a.txt", "hello", json!({"to": "noop"})).await;
+    server.ended(&id).await;
+    let made =
+        server.send(Method::POST, "/v1/tokens", &json!({"name": "reader", "scopes": ["read"]})).await.json::<serde_json::Value>().await.unwrap();
+    let tokens = [(text_of(&made, "secret"), false), ("0123456789abcdef0123".to_owned(), true)];
+    let url = format!("{}/", server.url());
+    let look = move || {
+        for (token, offered) in tokens {
+            let mut browser = Browser::start(1280, 900);
+            browser.open(&url);
+            browser.until("document.querySelector('#access').open");
+            browser.value(&format!("document.querySelector('#token').value = '{token}'; document.querySelector('#access-form').requestSubmit()"));
+            browser.until("document.body.dataset.scopes && document.querySelector('#recent .job .actions button')");
+            // Where each control is, and that it is there at all.
+            for (place, control) in [
+                ("#/", "#queues button"),
+                ("#/", "#recent .job .actions button"),
+                ("#/", ".intake"),
+                ("#/queues", ".tune-card header button"),
+                ("#/queues", ".tune-card [type=submit]"),
+                ("#/workers", ".view-body tbody .actions"),
+                ("#/schedules", ".view-body tbody .actions"),
+                ("#/schedules", ".tune-card"),
+            ] {
+                browser.value(&format!("location.hash = '{place}'"));
+                browser.until(&format!("document.querySelector('{control}')"));
+                assert_eq!(browser.value(&format!("document.querySelector('{control}').checkVisibility()")), offered, "{place} {control}");
+            }
+        }
+    };
+    tokio::task::spawn_blocking(look).await.unwrap();
+    server.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
