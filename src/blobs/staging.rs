@@ -5,6 +5,7 @@ use super::BlobError;
 use crate::job::Lease;
 use jiff::Timestamp;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Clone)]
@@ -12,7 +13,7 @@ pub struct Staging {
     root: PathBuf,
 }
 
-/// A private folder; goes away with its guard.
+/// A private folder, once somebody has made it; goes away with its guard.
 #[derive(Debug)]
 pub struct StagingFolder {
     path: PathBuf,
@@ -32,14 +33,16 @@ impl Staging {
         Ok(Staging { root: fs::canonicalize(root)? })
     }
 
-    /// A folder for one attempt. What an earlier process left under the same name is removed first.
+    /// A folder for one attempt; whoever is the first to work in it makes it. What an earlier process left there is removed.
     pub fn for_attempt(&self, lease: Lease) -> Result<StagingFolder, BlobError> {
         self.folder(&format!("attempt-{}-{}", lease.job, lease.attempt))
     }
 
-    /// A folder for an upload or a probe that is under way.
+    /// A folder for an upload or a probe that is under way, made already.
     pub fn for_upload(&self, id: &str) -> Result<StagingFolder, BlobError> {
-        self.folder(&format!("upload-{id}"))
+        let folder = self.folder(&format!("upload-{id}"))?;
+        fs::create_dir(&folder.path)?;
+        Ok(folder)
     }
 
     fn folder(&self, name: &str) -> Result<StagingFolder, BlobError> {
@@ -47,7 +50,6 @@ impl Staging {
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
-        fs::create_dir(&path)?;
         Ok(StagingFolder { path })
     }
 
@@ -82,7 +84,9 @@ impl StagingFolder {
 
 impl Drop for StagingFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = fs::remove_dir_all(&self.path)
+            && error.kind() != ErrorKind::NotFound
+        {
             tracing::warn!(folder = %self.path.display(), %error, "a staging folder stays for the cleanup queue");
         }
     }

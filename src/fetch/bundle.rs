@@ -15,7 +15,8 @@ type Zip = ZipWriter<BufWriter<File>>;
 
 pub async fn make(blobs: &dyn Blobs, members: &[Member], path: &Path) -> Result<Fetched, Failure> {
     let failed = |error: &dyn std::fmt::Display| unavailable("The inputs could not be put together.", error.to_string());
-    let file = File::create(path).map_err(|e| failed(&e))?;
+    let folder = path.parent().unwrap_or(path);
+    let file = std::fs::create_dir_all(folder).and_then(|()| File::create(path)).map_err(|e| failed(&e))?;
     let mut zip = ZipWriter::new(BufWriter::new(file));
     for member in members {
         let fetched = blob(blobs, &member.key).await?;

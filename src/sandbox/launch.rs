@@ -8,6 +8,7 @@ use crate::convert::Zygote;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, set_child_subreaper};
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,8 +87,10 @@ impl Zygotes {
 #[async_trait::async_trait]
 impl Launcher for Zygotes {
     async fn launch(&self, order: Order) -> Result<Child, LaunchError> {
+        let failed = |e: io::Error| LaunchError::Unavailable(order.zygote.as_str(), e.to_string());
+        std::fs::create_dir_all(&order.staging).map_err(failed)?;
         let launched = self.ask(order.zygote, |answer| Request::Launch { answer, tries: 0 }).await?;
-        stream::attend(launched, &order).map_err(|e| LaunchError::Unavailable(order.zygote.as_str(), e.to_string()))
+        stream::attend(launched, &order).map_err(failed)
     }
 }
 

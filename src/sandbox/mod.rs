@@ -51,8 +51,8 @@ pub struct Order {
     pub zygote: Zygote,
     pub work: Work,
     pub input: InputOrder,
-    /// A private folder, made by the worker, the only one the child may write to: its home, its scratch, and in it an
-    /// [`output_folder`] for each output.
+    /// A private folder, named by the worker and made for the child if it is not there, the only one it may write to: its home, its
+    /// scratch, and in it an [`output_folder`] for each output.
     pub staging: PathBuf,
     pub limits: Limits,
     pub threads: usize,

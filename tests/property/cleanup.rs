@@ -104,7 +104,9 @@ impl House {
                 let request = LeaseRequest { queue: "archive".into(), worker: "w".into(), max: 1, rate_limit: None, until, sandbox_level: 3 };
                 for record in self.store.lease(request, self.now).await.unwrap() {
                     let lease = Lease { job: record.job.id, attempt: record.job.attempt };
-                    self.running.insert(lease.job, (lease, self.intake.staging.for_attempt(lease).unwrap()));
+                    let folder = self.intake.staging.for_attempt(lease).unwrap();
+                    std::fs::create_dir(folder.path()).unwrap();
+                    self.running.insert(lease.job, (lease, folder));
                 }
             }
             Verb::Publish { pick } => self.publish(pick).await,
