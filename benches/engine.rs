@@ -3,10 +3,10 @@
 use crate::jobs::{Mould, QUEUE};
 use crate::{Failed, launchers, open};
 use jiff::Timestamp;
-use millrace::blobs::Staging;
 use millrace::blobs::local::LocalBlobs;
+use millrace::blobs::{Blobs, Staging};
 use millrace::clock::SystemClock;
-use millrace::job::State;
+use millrace::job::{Source, State};
 use millrace::queue::Queues;
 use millrace::store::Store;
 use millrace::worker::{Engine, LEASE, PoolSpec, Worker};
@@ -49,13 +49,16 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
     let folder = tempfile::Builder::new().prefix("millrace-measure-").tempdir_in(std::path::absolute(&args.data_dir)?)?;
     let input = folder.path().join("input.zip");
     std::fs::write(&input, "0")?;
-    let mould = Mould::new(input)?;
+    // An upload, as most inputs are.
+    let (blobs, upload) = (LocalBlobs::fleeting(&folder.path().join("blobs"))?, "uploads/input");
+    blobs.publish(&input, upload).await?;
+    let mould = Mould::new(Source::Blob(upload.into()))?;
     let single = one_by_one(&*store, &mould).await?;
     let bulk = in_bulk(&*store, &mould, args.jobs.saturating_sub(SINGLES)).await?;
     let (started, mut starts) = unbounded_channel();
     let engine = Engine {
         store: store.clone(),
-        blobs: Arc::new(LocalBlobs::fleeting(&folder.path().join("blobs"))?),
+        blobs: Arc::new(blobs),
         launcher: launchers::launcher(args.jail.as_deref(), started)?,
         staging: Staging::open(&folder.path().join("staging"))?,
         queues: Arc::new(Queues::load(&[])?),

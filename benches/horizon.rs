@@ -5,7 +5,7 @@ use crate::{Failed, open};
 use jiff::{SignedDuration, Timestamp};
 use millrace::failure::{Code, Failure};
 use millrace::format::Format;
-use millrace::job::{JobId, Lease, State};
+use millrace::job::{JobId, Lease, Source, State};
 use millrace::store::{Filter, Finish, LeaseRequest, PurgePolicy, Store};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -35,9 +35,10 @@ const PURGED: usize = 100;
 
 pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
     let store = open(&args.store).await?;
-    let mould = Mould::new("/dev/null".into())?;
+    let mould = Mould::new(Source::Path("/dev/null".into()))?;
     let used_before = used_bytes(&args.store).await?;
     fill(&*store, &mould, FEW).await?;
+    let filled = Timestamp::now();
     let few = leases(&*store).await?;
     let begun = Instant::now();
     fill(&*store, &mould, args.jobs).await?;
@@ -45,7 +46,7 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
     let used = (used_bytes(&args.store).await? - used_before) as f64 / (args.jobs + FEW) as f64;
     let many = leases(&*store).await?;
     end_some(&*store).await?;
-    let pages = pages(&*store).await?;
+    let pages = pages(&*store, filled).await?;
     let (purged, meanwhile) = purge(&store).await?;
     Ok(json!({
         "jobs": args.jobs, "inserted_per_s": inserted, "bytes_per_queued_job": used,
@@ -117,7 +118,8 @@ async fn end_some(store: &dyn Store) -> Result<(), Failed> {
 }
 
 /// The slowest page of each kind.
-async fn pages(store: &dyn Store) -> Result<BTreeMap<&'static str, f64>, Failed> {
+async fn pages(store: &dyn Store, oldest: Timestamp) -> Result<BTreeMap<&'static str, f64>, Failed> {
+    let oldest = Some(oldest);
     let all = Filter { limit: 50, ..Filter::default() };
     let newest = store.list(Filter { limit: 500, ..all.clone() }).await?;
     let before: Option<JobId> = newest.last().map(|job| job.id);
@@ -128,10 +130,17 @@ async fn pages(store: &dyn Store) -> Result<BTreeMap<&'static str, f64>, Failed>
         ("further down", Filter { before, ..all.clone() }),
         ("of a state", Filter { state: Some(State::Queued), ..all.clone() }),
         ("of a queue, state and format", Filter { state: Some(State::Succeeded), queue: Some(QUEUE.into()), format: zip, ..all.clone() }),
+        ("of a rare state in a full queue", Filter { state: Some(State::Failed), queue: Some(QUEUE.into()), ..all.clone() }),
+        ("of a format that is not there", Filter { format: Format::from_file_name("x.mkv"), ..all.clone() }),
+        ("from before the others", Filter { until: oldest, ..all.clone() }),
         ("with a rare word", text("film-499")),
         ("with a frequent word", text("film")),
+        ("with frequent words, further down", Filter { before, ..text("film zip list") }),
+        ("with a beginning of many words", text("film 4")),
         ("with a frequent word, of a rare state", Filter { state: Some(State::Failed), ..text("film") }),
+        ("with frequent words that are not together", text("499 498")),
         ("with a word that is not there", text("opera")),
+        ("with the beginning of every id", text("01")),
     ];
     let mut slowest = BTreeMap::new();
     for (kind, filter) in kinds {

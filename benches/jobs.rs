@@ -6,7 +6,6 @@ use millrace::intake::engine_job;
 use millrace::job::{Input, Media, Source};
 use millrace::queue::Queues;
 use millrace::store::NewJob;
-use std::path::PathBuf;
 
 /// The queue they are in.
 pub const QUEUE: &str = "archive";
@@ -15,13 +14,13 @@ pub const QUEUE: &str = "archive";
 pub struct Mould {
     queues: Queues,
     format: Format,
-    input: PathBuf,
+    source: Source,
 }
 
 impl Mould {
-    pub fn new(input: PathBuf) -> Result<Mould, String> {
+    pub fn new(source: Source) -> Result<Mould, String> {
         let format = Format::from_file_name("input.zip").ok_or("zip is no format")?;
-        Ok(Mould { queues: Queues::load(&[])?, format, input })
+        Ok(Mould { queues: Queues::load(&[])?, format, source })
     }
 
     /// A job that is due now. Without outputs: what is measured is the engine, not the disk that outputs are published to.
@@ -31,7 +30,7 @@ impl Mould {
         record.job.unique_key = None;
         record.job.from = Some(self.format);
         record.job.input = Some(Input { name, size_bytes: 1, sha256: "0".repeat(64), format: self.format, media: Media::default() });
-        record.source = Some(Source::Path(self.input.clone()));
+        record.source = Some(self.source.clone());
         NewJob { record, idempotency: None }
     }
 

@@ -304,21 +304,28 @@ pub struct Member {
     pub key: String,
 }
 
-/// A job with what the outside does not see.
+/// A job with what the outside does not see. What is not there is not written: a store reads and writes it with every transition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub job: Job,
     pub source: Option<Source>,
     /// The upload the input came from; it is kept while the job needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<String>,
     /// Blob keys of the published outputs, by output name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub asked: Asked,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub site: Site,
     /// The token that sent it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What the client set for this one job: the queue's settings and their live changes leave it alone.

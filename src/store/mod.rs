@@ -29,6 +29,7 @@ pub mod redis;
 pub mod sqlite;
 pub mod transition;
 mod tuning;
+mod words;
 mod workers;
 
 pub use access::{AUDIT_KEPT, Access, Audit};

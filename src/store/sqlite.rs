@@ -8,7 +8,9 @@ mod history;
 mod jobs;
 mod leases;
 mod outbox;
+mod pages;
 mod pipelines;
+mod search;
 mod tables;
 mod turns;
 mod upkeep;
@@ -26,7 +28,7 @@ use writer::Writer;
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
 /// The schema by version: a new database gets all of it, an old one what it lacks.
-const SCHEMA: [&str; 7] = [
+const SCHEMA: [&str; 8] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -34,6 +36,7 @@ const SCHEMA: [&str; 7] = [
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 
 #[derive(Clone)]
@@ -132,12 +135,12 @@ fn migrate(connection: &Connection) -> Result<()> {
     match usize::try_from(version).ok().and_then(|version| SCHEMA.get(version..)) {
         None => Err(StoreError::Unavailable(format!("the database has schema {version}; this program knows {newest}"))),
         Some([]) => Ok(()),
-        Some(lacking) => connection
-            .execute_batch(&format!(
-                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {newest}; COMMIT;",
-                lacking.concat()
-            ))
-            .map_err(failed),
+        Some(lacking) => {
+            let script = format!("BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {newest};", lacking.concat());
+            connection.execute_batch(&script).map_err(failed)?;
+            search::index_all(connection)?;
+            connection.execute_batch("COMMIT").map_err(failed)
+        }
     }
 }
 

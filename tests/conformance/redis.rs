@@ -220,6 +220,39 @@ fn when_memory_is_full_nothing_new_comes_in_and_what_runs_can_end() {
     });
 }
 
+#[test]
+fn running_jobs_of_a_token_are_counted_whatever_becomes_of_them() {
+    run(async {
+        let server = RedisServer::start(&[]);
+        let store = RedisStore::open(&server.url("m")).await.unwrap();
+        let mut jobs: Vec<_> = (0..7).map(new_job).collect();
+        jobs[1..].iter_mut().for_each(|new| new.record.owner = Some("a".into()));
+        // A pipeline's name and a fairness key stand beside the token.
+        jobs[2].record.job.fairness_key = Some("site\n".into());
+        let ids: Vec<JobId> = jobs.iter().map(|new| new.record.job.id).collect();
+        store.insert(jobs, at(10)).await.unwrap();
+        let counted = async || server.command(&["HGETALL", "{m}:running"]).await;
+        let n = |n: &str| redis::Value::Array(["a", n].iter().map(|text| redis::Value::BulkString(text.as_bytes().to_vec())).collect());
+        // In order of their keys' turns: all of them.
+        store.lease(lease_request(9, 90), at(20)).await.unwrap();
+        let lease = |job: usize| Lease { job: ids[job], attempt: 1 };
+        assert_eq!(counted().await, n("6"));
+        store.finish(finish(lease(0), None, None), at(30)).await.unwrap().unwrap();
+        store.finish(finish(lease(1), None, None), at(30)).await.unwrap().unwrap();
+        store.finish(finish(lease(2), Some(Failure::new(Code::Crashed, "x")), Some(at(500))), at(30)).await.unwrap().unwrap();
+        assert_eq!(counted().await, n("4"));
+        store.release(lease(3), vec![], at(30)).await.unwrap().unwrap();
+        let renewal = Renewal { lease: lease(4), progress: None, outputs: vec![], media: None, log: vec![] };
+        store.renew(vec![renewal], at(95), at(30)).await.unwrap();
+        store.cancel(ids[4], millrace::job::CancelMode::Soft, at(31)).await.unwrap();
+        assert_eq!(counted().await, n("3"));
+        assert_eq!(store.reap(at(100), at(100)).await.unwrap().len(), 3);
+        assert_eq!(counted().await, redis::Value::Array(vec![]));
+        store.lease(lease_request(1, 190), at(110)).await.unwrap();
+        assert_eq!(counted().await, n("1"));
+    });
+}
+
 /// Asks until it is so.
 async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
     let asking = async { while !is_so().await {} };

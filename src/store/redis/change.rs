@@ -7,7 +7,7 @@ use super::{RedisStore, milliseconds};
 use crate::job::{JobId, LogLine, Record, State};
 use crate::store::outbox::letters;
 use crate::store::transition::{self, Kind};
-use crate::store::{Letter, Result, StoreError, document};
+use crate::store::{Letter, Result, StoreError, document, words};
 use ::redis::{Cmd, Pipeline, Value};
 use jiff::Timestamp;
 
@@ -137,7 +137,7 @@ impl RedisStore {
     /// The record as it is now; while the attempt goes on in this process it stays known.
     pub fn committed(&self, stored: Stored, change: &Change, is_held: bool) -> Record {
         if is_held && stored.record.job.state == State::Running {
-            let words = if change.reindexed { stored::index(&stored.record) } else { stored.words };
+            let words = if change.reindexed { words::of(&stored.record) } else { stored.words };
             self.held().put(Stored { version: stored.version + 1, words, record: stored.record.clone() });
         }
         stored.record
@@ -149,7 +149,7 @@ fn add_change(call: &mut Cmd, stored: &Stored, change: &Change) -> Result<()> {
     let (record, id) = (&stored.record, stored.id());
     call.arg(id.to_string()).arg(stored.version).arg(record.job.state as u8).arg(record.job.attempt).arg(stored::rest(record)?);
     call.arg(match change.reindexed {
-        true => Stored::body(&stored::index(record), record)?,
+        true => Stored::body(&words::of(record), record)?,
         false => Stored::body(&stored.words, record)?,
     });
     call.arg(if change.reindexed { "1" } else { "" });

@@ -22,6 +22,9 @@ end
 local texts = for_all('MGET', ':job:', ids)
 local is_awaited = for_all('EXISTS', ':waits:', ids) > 0
 
+-- What it takes of the text as it was: version, last operation, state, whether :run:<id> is there, events.
+local OLD = '^(%d+)\n([^\n]*)\n(%d)\n%d+\n[^\n]*\n[^\n]*\n(1?)\n([^\n]*)\n'
+
 -- Moves a record between the indexes; returns what is in the way.
 local function move(id, old, job)
   if is_live(job.st) and not is_live(old.st) then
@@ -40,13 +43,13 @@ end
 
 local function commit(text, id, at)
   if not text then return '' end
-  local v, op, st, _, _, _, run, ev = string.match(text, HEAD)
+  local v, op, st, run, ev = string.match(text, OLD)
   if v ~= ARGV[at + 1] then return op == operation and 'done' or found(id, read(text)) end
   local job = read_rest(ARGV[at + 4])
   job.st, job.rest = ARGV[at + 2], ARGV[at + 4]
   local waited = job.wa
   -- A running job is in one index, by its id: there is nothing else of the old one to know.
-  local old = st == '1' and {st = st, q = job.q, pi = job.pi} or read(text)
+  local old = st == '1' and {st = st, q = job.q, pi = job.pi, ow = job.ow} or read(text)
   if st ~= '0' and waited ~= '' then
     for other in string.gmatch(waited, '%S+') do
       if call('EXISTS', P .. ':job:' .. other) == 0 then return 'unknown ' .. other end
@@ -65,14 +68,14 @@ local function commit(text, id, at)
     index(id, ARGV[at + 5])
   end
   if run == '1' then call('DEL', P .. ':run:' .. id) end
+  local lines_at = at + 9 + 2 * ARGV[at + 8]
+  for i = at + 9, lines_at - 1, 2 do ev = with_event(ev, event(now, ARGV[i], id, job.q, ARGV[i + 1])) end
   save(id, string.format('%d', v + 1), operation, job.st, ARGV[at + 3], '', '', '', ev, job.rest)
   write(':body:' .. id, ARGV[at + 5])
-  local lines_at = at + 9 + 2 * ARGV[at + 8]
-  for i = at + 9, lines_at - 1, 2 do event(now, ARGV[i], id, job.q, ARGV[i + 1]) end
   log(id, lines_at + 1, lines_at + ARGV[lines_at])
   watch(id, ARGV[lines_at + ARGV[lines_at] + 1])
   post_all(id, now, lines_at + ARGV[lines_at] + 2)
-  notice('job ' .. id)
+  if ARGV[at + 8] == '0' then notice('job ' .. id) end
   if ARGV[at + 7] ~= '' then notice(ARGV[at + 7]) end
   return answer
 end

@@ -83,13 +83,12 @@ for n = 1, total do
       wait_for(id, job, job.wa, now)
       rest = with_waiting(rest, job.wa)
     end
-    save(id, '1', '', '0', ARGV[at + 2], '', '', '', '', rest)
+    save(id, '1', '', '0', ARGV[at + 2], '', '', '', event(now, 'queued', id, job.q, ARGV[at + 5]), rest)
     write(':body:' .. id, body)
     place(id, job, nil, has_turn(job))
     hold(id, job)
     if job.pi ~= '' then add(':jobs-of:' .. string.match(job.pi, '^%S+'), 0, id) end
     index(id, body)
-    event(now, 'queued', id, job.q, ARGV[at + 5])
     watch(id, ARGV[at + 8])
     post_all(id, now, at + 9)
   end

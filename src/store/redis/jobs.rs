@@ -6,7 +6,7 @@ use super::stored::{self, Stored, decode, is_nothing};
 use super::{RedisStore, milliseconds, outbox, read_all, search};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::outbox::letters;
-use crate::store::{Filter, Inserted, Jobs, Letter, NewJob, Notice, Result, StoreError, document, transition};
+use crate::store::{Filter, Inserted, Jobs, Letter, NewJob, Notice, Result, StoreError, document, transition, words};
 use ::redis::{Cmd, Value, cmd};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -141,7 +141,7 @@ impl RedisStore {
     }
 
     async fn found(&self, filter: &Filter) -> Result<Vec<Stored>> {
-        let terms = search::terms(filter.text.as_deref().unwrap_or_default());
+        let terms = words::terms(filter.text.as_deref().unwrap_or_default());
         if terms.is_empty() { self.page(filter).await } else { self.search(filter, &terms).await }
     }
 
@@ -234,7 +234,7 @@ fn add_job(call: &mut Cmd, new: &NewJob, now: Timestamp) -> Result<()> {
     let (record, job) = (&new.record, &new.record.job);
     let (key, digest) = new.idempotency.as_ref().map_or(("", ""), |(key, digest)| (key, digest));
     call.arg(job.id.to_string()).arg(job.attempt).arg(stored::rest(record)?);
-    call.arg(Stored::body(&stored::index(record), record)?);
+    call.arg(Stored::body(&words::of(record), record)?);
     call.arg(serde_json::json!({"converter": job.converter}).to_string()).arg(key).arg(digest);
     call.arg(outbox::watch(record)?);
     outbox::add_letters(call, &letters(record, "queued", now))

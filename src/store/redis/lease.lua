@@ -47,16 +47,12 @@ local rate = tuning and cjson.decode(tuning).rate_limit
 if rate == nil or rate == false then rate = ARGV[7] end
 local note_starts
 max, note_starts = limited(rate == cjson.null and '' or rate, max)
--- What each token may still start that has a number of slots; nil: none has. Jobs that run are few.
+-- What each token may still start that has a number of slots; nil: none has.
 local function slots_left()
   local slots, left = call('HGETALL', P .. ':slots'), nil
   for i = 1, #slots, 2 do
     left = left or {}
-    left[slots[i]] = tonumber(slots[i + 1])
-  end
-  for _, id in ipairs(left and call('ZRANGE', P .. ':leased', 0, -1) or {}) do
-    local owner = load(id).ow
-    if left[owner] then left[owner] = left[owner] - 1 end
+    left[slots[i]] = tonumber(slots[i + 1]) - tonumber(call('HGET', P .. ':running', slots[i]) or 0)
   end
   return left
 end
@@ -87,24 +83,30 @@ if #heads == 0 then
 end
 -- What it takes of a queued job's text: version, attempt, events, and the rest, with its format, expires_at and pipeline.
 local QUEUED = '^(%d+)\n[^\n]*\n0\n(%d+)\n\n\n\n([^\n]*)\n(([^\n]*)\n([^\n]*)\n([^\n]*)\n.*)$'
-local ids = {}
+local ids, NONE = {}, {}
 for head = 1, #heads, 2 do ids[#ids + 1] = heads[head] end
 local texts, bodies = for_all('MGET', ':job:', ids), for_all('MGET', ':body:', ids)
 local watched = call('EXISTS', P .. ':started') == 1 and call('HMGET', P .. ':started', unpack(ids))
+-- Of a queued job the text ends with the token that sent it, if there is one, and an empty line.
+local function owner_of(rest) return string.sub(rest, -2) == '\n\n' and '' or string.match(rest, '\n([^\n]*)\n$') end
+
+local waiting, running = {st = '0', q = queue, wa = '', has_turn = true}, {st = '1', q = queue}
 for i, id in ipairs(ids) do
   local score = tonumber(heads[2 * i])
   local line = line_of(queue, 9 - math.floor(score / 1e13))
   if score % 1e13 > line.leased then line.leased, line.is_leased = score % 1e13, true end
   local version, attempt, ev, rest, format, expires_at, pipeline = string.match(texts[i], QUEUED)
   version, attempt = string.format('%d', version + 1), string.format('%d', attempt + 1)
-  lift(id, {st = '0', q = queue, fm = format, ex = expires_at, pi = pipeline, wa = '', has_turn = true})
-  place(id, {st = '1', q = queue, pi = pipeline}, ARGV[4])
+  waiting.fm, waiting.ex, waiting.pi = format, expires_at, pipeline
+  lift(id, waiting)
+  running.pi, running.ow = pipeline, owner_of(rest)
+  place(id, running, ARGV[4])
+  ev = with_event(ev, event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}'))
   save(id, version, ARGV[6], '1', attempt, ARGV[5], tuning or '', '', ev, rest)
-  event(now, 'started', id, queue, '{"attempt":' .. attempt .. '}')
   if watched and watched[i] then
     post(ARGV[9] .. '_' .. i, now, id, 'd', watched[i], 'b', bodies[i], 'f', ARGV[5], 't', tuning or '')
   end
-  answer[#answer + 1] = {version, bodies[i], ARGV[5], tuning or '', false, {}}
+  answer[i + 1] = {version, bodies[i], ARGV[5], tuning or '', false, NONE}
 end
 note_starts(#ids)
 close()

@@ -1,4 +1,4 @@
-//! Forgets what is past its time, in small steps between which leases go on.
+//! Forgets what is past its time, in small bites between which leases go on: the server works at nothing else while it works at one.
 
 use super::RedisStore;
 use super::change::{Change, Outcome, pipeline};
@@ -13,7 +13,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How long events can be read back.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-const EVENTS_STEP: usize = 1000;
+/// Entries of the stream of events in one bite, some events each.
+const EVENTS_BITE: usize = 50;
+/// Jobs forgotten in one bite: about a millisecond.
+const BITE: usize = 10;
 
 /// Idempotency keys end by themselves.
 pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> Result<Purged> {
@@ -21,6 +24,10 @@ pub async fn purge(store: &RedisStore, policy: &PurgePolicy, now: Timestamp) -> 
     outputs(store, policy, now, &mut purged).await?;
     records(store, policy, &mut purged).await?;
     uploads(store, policy.limit, now, &mut purged).await?;
+    // The rest is looked through once, when the jobs are gone.
+    if purged.more {
+        return Ok(purged);
+    }
     pipelines(store, policy, &mut purged).await?;
     store.link().ask_one(&FORGET_TURNS.call(store.link().prefix())).await?;
     store.purge_letters(now).await?;
@@ -34,11 +41,12 @@ async fn outputs(store: &RedisStore, policy: &PurgePolicy, now: Timestamp, purge
         let found = past(store, "bytes", queue, *before, policy.limit).await?;
         let mut changes: Vec<_> = found.into_iter().map(|stored| (stored, Change::default())).collect();
         let keys: Vec<Vec<String>> = changes.iter_mut().map(|(stored, _)| transition::forget_outputs(&mut stored.record)).collect();
-        for (keys, outcome) in keys.into_iter().zip(store.commit(&changes, now).await?) {
-            if matches!(outcome, Outcome::Done) {
-                purged.blobs.extend(unneeded(store, keys).await?);
-                purged.outputs += 1;
-            }
+        for (changes, keys) in changes.chunks(BITE).zip(keys.chunks(BITE)) {
+            let outcomes = store.commit(changes, now).await?;
+            let done = keys.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Done));
+            let done: Vec<&Vec<String>> = done.map(|(keys, _)| keys).collect();
+            purged.outputs += done.len();
+            purged.blobs.extend(unneeded(store, done.into_iter().flatten().cloned().collect()).await?);
         }
     }
     purged.more |= purged.outputs >= policy.limit;
@@ -58,13 +66,12 @@ async fn records(store: &RedisStore, policy: &PurgePolicy, purged: &mut Purged) 
     for (queue, before) in &policy.records_before {
         let ended = past(store, "ended", queue, *before, policy.limit).await?;
         let calls: Vec<_> = ended.iter().map(|stored| store.remove_call(stored)).collect();
-        if calls.is_empty() {
-            continue;
-        }
-        for answer in store.link().ask(|_| pipeline(&calls)).await? {
-            if let Removal::Done(keys) = removal(answer)? {
-                purged.blobs.extend(keys);
-                purged.records += 1;
+        for calls in calls.chunks(BITE) {
+            for answer in store.link().ask(|_| pipeline(calls)).await? {
+                if let Removal::Done(keys) = removal(answer)? {
+                    purged.blobs.extend(keys);
+                    purged.records += 1;
+                }
             }
         }
     }
@@ -100,9 +107,9 @@ async fn uploads(store: &RedisStore, limit: usize, now: Timestamp, purged: &mut 
 
 async fn events(store: &RedisStore, before: Timestamp) -> Result<()> {
     loop {
-        let call = PURGE_EVENTS.call(store.link().prefix()).arg(milliseconds(before)).arg(EVENTS_STEP).clone();
+        let call = PURGE_EVENTS.call(store.link().prefix()).arg(milliseconds(before)).arg(EVENTS_BITE).clone();
         let gone: usize = decode(store.link().ask_one(&call).await?)?;
-        if gone < EVENTS_STEP {
+        if gone < EVENTS_BITE {
             return Ok(());
         }
     }

@@ -1,5 +1,6 @@
 #!lua flags=no-writes
 -- Jobs that every word of a search is found in, newest id first. What is rarest leads, a word or the state, the others are looked up.
+-- A beginning of too many words leads to all jobs, and is looked for in the words of each.
 -- ARGV  1 limit  2 candidates to look at  3 below this id, or ''  4 state, or ''  5 queue, or ''  6 format, or ''
 --       7 pipeline, or ''  8 step, or ''  9 created at or after, or ''  10 created before, or ''
 --       then per word: '=' (whole), '*' (its beginning) or '#' (the beginning of an id), and the word
@@ -30,9 +31,11 @@ for i = 11, #ARGV, 2 do
   elseif kind == '*' then
     term.lists = expand(word)
   end
+  term.beginning = #term.lists == WORDS_MAX and ' ' .. word
   if kind == '#' or (kind == '*' and string.match(word, '^%x+$')) then term.id = word end
   term.size = term.id and call('ZLEXCOUNT', key, '[#' .. term.id, '[#' .. term.id .. '\255') or 0
   for _, list in ipairs(term.lists) do term.size = term.size + call('ZLEXCOUNT', key, '[' .. list, '[' .. list .. '\255') end
+  if term.beginning then term.size = math.huge end
   terms[#terms + 1] = term
 end
 table.sort(terms, function(a, b) return a.size < b.size end)
@@ -48,6 +51,7 @@ local function gather(first, last, skipped)
   end
 end
 local function gather_word(term)
+  if term.beginning then return gather('[#', before == '' and '[#\255' or '(#' .. before, 1) end
   for _, list in ipairs(term.lists) do gather('[' .. list, before == '' and '[' .. list .. '\255' or '(' .. list .. before, #list) end
   if term.id then
     local below_all = before == '' or before > term.id .. '\255'
@@ -85,6 +89,10 @@ table.sort(ids, function(a, b) return a > b end)
 
 local function has(term, id)
   if term.id and string.sub(id, 1, #term.id) == term.id then return true end
+  if term.beginning then
+    local words = string.match(call('GET', P .. ':body:' .. id) or '', '^[^\n]*')
+    return string.find(' ' .. words, term.beginning, 1, true) ~= nil
+  end
   for _, list in ipairs(term.lists) do
     if call('ZSCORE', key, list .. id) then return true end
   end
@@ -92,7 +100,7 @@ local function has(term, id)
 end
 
 local function is_wanted(id)
-  for i = leads_state and 1 or 2, #terms do
+  for i = (leads_state or terms[1].beginning) and 1 or 2, #terms do
     if not has(terms[i], id) then return false end
   end
   local job = load(id)

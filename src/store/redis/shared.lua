@@ -23,6 +23,7 @@
 -- :ended:<q>     zset by finished_at     :bytes:<q>    the same, those whose outputs are stored
 -- :words         zset, all scores 0: "<word> <id>" and "#<id>"
 -- :unique, :borrowed, :using, :owned  hash  unique key -> job id; blob key, upload and token -> number of jobs: of live ones (queued or running)
+-- :running       hash    token -> number of its jobs that run
 -- :seq           number of the last event           :events     stream, entry <number>-0 has the events up to that number, a few at
 --                        a time: each a value of five lines, when, kind, job, queue, detail
 -- :idem:<key>    string  digest, newline, job id; kept for a day   :pipeline-key:<key>  the same, of a pipeline
@@ -52,7 +53,9 @@ local REST = '^' .. string.rep('([^\n]*)\n', 14) .. '([^\n]*)$'
 -- Values in one call: the stack of Lua has an end.
 local VALUES_MAX = 1000
 
-local news, heard, counted, stepped, events, lines, saved, added, removed, written = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+local news, heard, counted, stepped, started, events, lines, added, removed, written = {}, {}, {}, {}, {}, {}, {}, {}, {}, {}
+-- The number of the last event before this script's own.
+local last_event
 
 -- Told to every process once the script is over.
 local function notice(text)
@@ -69,8 +72,8 @@ end
 
 -- A job of a pipeline is counted there too, by its step.
 local function count_step(pi, st, step)
+  if pi == '' then return end
   local pipeline, name = string.match(pi, '^(%S+) (.*)$')
-  if not pipeline then return end
   local counts = stepped[pipeline] or {}
   stepped[pipeline] = counts
   counts[st .. ' ' .. name] = (counts[st .. ' ' .. name] or 0) + step
@@ -83,24 +86,33 @@ local function line_of(queue, priority)
   return lines[name], name
 end
 
+-- Its token has one more job that runs, or one less.
+local function count_running(owner, step)
+  if owner ~= '' then started[owner] = (started[owner] or 0) + step end
+end
+
 local function add(key, score, id)
-  key = P .. key
-  local pairs = added[key] or {}
-  added[key] = pairs
-  pairs[#pairs + 1] = score
-  pairs[#pairs + 1] = id
+  local pairs = added[key]
+  if not pairs then
+    added[key] = {score, id}
+    return
+  end
+  local n = #pairs
+  pairs[n + 1], pairs[n + 2] = score, id
 end
 
 local function take_out(key, id)
-  key = P .. key
-  local ids = removed[key] or {}
-  removed[key] = ids
+  local ids = removed[key]
+  if not ids then
+    removed[key] = {id}
+    return
+  end
   ids[#ids + 1] = id
 end
 
 local function write(key, text)
-  written[#written + 1] = P .. key
-  written[#written + 1] = text
+  local n = #written
+  written[n + 1], written[n + 2] = P .. key, text
 end
 
 local function in_parts(values, write_part)
@@ -109,7 +121,7 @@ end
 
 local function all_of(command, gathered)
   for key, values in pairs(gathered) do
-    in_parts(values, function(...) call(command, key, ...) end)
+    in_parts(values, function(...) call(command, P .. key, ...) end)
     gathered[key] = nil
   end
 end
@@ -120,33 +132,36 @@ local function flush()
   all_of('ZADD', added)
 end
 
--- Its number is given with the change it tells of, so a reader sees no gap. A job's own number stands with the job, which is saved.
+-- Tells of a change; returns its number, which stands with the job. It is given with the change, so a reader sees no gap.
 local function event(at, kind, id, queue, detail)
-  events[#events + 1] = {id = id, text = table.concat({at, kind, id, queue, detail}, '\n')}
+  last_event = last_event or tonumber(call('GET', P .. ':seq') or 0)
+  local n = #events + 1
+  events[n] = at .. '\n' .. kind .. '\n' .. id .. '\n' .. queue .. '\n' .. detail
   if id ~= '' then notice('job ' .. id) end
+  return string.format('%d', last_event + n)
 end
 
+-- The numbers of a job's events, with one more.
+local function with_event(ev, number) return ev == '' and number or ev .. ' ' .. number end
+
 local function close_events()
-  local last = call('INCRBY', P .. ':seq', #events)
-  local oldest = string.format('%.0f', math.max(0, last - EVENTS_MAX))
+  call('INCRBY', P .. ':seq', #events)
+  local oldest = string.format('%d', math.max(0, last_event + #events - EVENTS_MAX))
   for first = 1, #events, EVENTS_TOGETHER do
-    local till = math.min(first + EVENTS_TOGETHER - 1, #events)
-    local entry = {}
-    for i = first, till do
-      local told, number = events[i], string.format('%.0f', last - #events + i)
-      entry[#entry + 1] = 'e'
-      entry[#entry + 1] = told.text
-      local job = saved[told.id]
-      if job then job[8] = job[8] == '' and number or job[8] .. ' ' .. number end
-    end
-    call('XADD', P .. ':events', 'MINID', '~', oldest, string.format('%.0f-0', last - #events + till), unpack(entry))
+    local till, entry = math.min(first + EVENTS_TOGETHER - 1, #events), {}
+    for i = first, till do entry[2 * (i - first) + 1], entry[2 * (i - first) + 2] = 'e', events[i] end
+    call('XADD', P .. ':events', 'MINID', '~', oldest, string.format('%d-0', last_event + till), unpack(entry))
   end
+end
+
+-- Counts in a table in which nothing stands that is not used.
+local function use(what, key, step)
+  if key ~= '' and call('HINCRBY', P .. what, key, step) <= 0 then call('HDEL', P .. what, key) end
 end
 
 local function close()
   flush()
   if #events > 0 then close_events() end
-  for id, job in pairs(saved) do write(':job:' .. id, table.concat(job, '\n')) end
   in_parts(written, function(...) call('MSET', ...) end)
   for name, step in pairs(counted) do
     if step ~= 0 then call('HINCRBY', P .. ':counts', name, step) end
@@ -156,6 +171,7 @@ local function close()
       if step ~= 0 then call('HINCRBY', P .. ':steps:' .. pipeline, name, step) end
     end
   end
+  for owner, step in pairs(started) do use(':running', owner, step) end
   for name, line in pairs(lines) do
     for key, turn in pairs(line.given) do call('HSET', P .. ':turns:' .. name, key, string.format('%.0f', turn)) end
     if line.is_leased then call('HSET', P .. ':turns', name, string.format('%.0f', line.leased)) end
@@ -181,7 +197,9 @@ local function load(id)
   return text and read(text)
 end
 
-local function save(id, v, op, st, at, le, tu, rn, ev, rest) saved[id] = {v, op, st, at, le, tu, rn, ev, rest} end
+local function save(id, v, op, st, at, le, tu, rn, ev, rest)
+  write(':job:' .. id, v .. '\n' .. op .. '\n' .. st .. '\n' .. at .. '\n' .. le .. '\n' .. tu .. '\n' .. rn .. '\n' .. ev .. '\n' .. rest)
+end
 
 -- The last line of a job's text is what it waits for.
 local function with_waiting(rest, wa) return string.match(rest, '^.*\n') .. wa end
@@ -236,24 +254,20 @@ end
 
 local function is_live(st) return st == '0' or st == '1' end
 
-local function use(what, key, id, step)
-  if key ~= '' and call('HINCRBY', P .. what, key, step) <= 0 then call('HDEL', P .. what, key) end
-end
-
 -- A live job holds its unique key, its upload and the blob it borrows.
 local function hold(id, job)
   if job.uk ~= '' then call('HSET', P .. ':unique', job.uk, id) end
-  use(':borrowed', job.bo, id, 1)
-  use(':using', job.up, id, 1)
-  use(':owned', job.ow, id, 1)
+  use(':borrowed', job.bo, 1)
+  use(':using', job.up, 1)
+  use(':owned', job.ow, 1)
   if job.up ~= '' then call('ZREM', P .. ':uploads', job.up) end
 end
 
 local function let_go(id, job)
   if job.uk ~= '' and call('HGET', P .. ':unique', job.uk) == id then call('HDEL', P .. ':unique', job.uk) end
-  use(':borrowed', job.bo, id, -1)
-  use(':using', job.up, id, -1)
-  use(':owned', job.ow, id, -1)
+  use(':borrowed', job.bo, -1)
+  use(':using', job.up, -1)
+  use(':owned', job.ow, -1)
   local upload = job.up ~= '' and call('HEXISTS', P .. ':using', job.up) == 0 and call('GET', P .. ':upload:' .. job.up)
   if upload then call('ZADD', P .. ':uploads', string.match(upload, '^%S+'), job.up) end
 end
@@ -262,7 +276,10 @@ end
 local function place(id, job, lease_until, has_turn)
   count(job.st, job.q, 1)
   count_step(job.pi, job.st, 1)
-  if job.st == '1' then return add(':leased', lease_until, id) end
+  if job.st == '1' then
+    count_running(job.ow, 1)
+    return add(':leased', lease_until, id)
+  end
   add(':jobs:' .. job.st .. ':' .. job.q, job.cr, id)
   if job.fm ~= '' then add(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, job.cr, id) end
   if job.st == '0' then
@@ -284,7 +301,10 @@ end
 local function lift(id, job)
   count(job.st, job.q, -1)
   count_step(job.pi, job.st, -1)
-  if job.st == '1' then return take_out(':leased', id) end
+  if job.st == '1' then
+    count_running(job.ow, -1)
+    return take_out(':leased', id)
+  end
   take_out(':jobs:' .. job.st .. ':' .. job.q, id)
   if job.fm ~= '' then take_out(':form:' .. job.st .. ':' .. job.fm .. ':' .. job.q, id) end
   if job.st == '0' then

@@ -7,11 +7,7 @@ use crate::store::{Renewal, Result, StoreError, document, transition};
 use ::redis::{FromRedisValue, Value, from_redis_value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
-
-/// Words of one job that a search finds it by, at most; and bytes of each.
-const WORDS_MAX: usize = 64;
-const WORD_MAX_BYTES: usize = 40;
+use std::collections::HashMap;
 
 /// A record with what it takes to write it back.
 #[derive(Clone)]
@@ -136,18 +132,4 @@ pub fn facts(renewal: &Renewal) -> Result<Vec<(String, String)>> {
         facts.push((format!("output:{group}"), document::text(progress)?));
     }
     Ok(facts)
-}
-
-/// The words a record is found by, parted by blanks: runs of letters and digits in lower case.
-pub fn index(record: &Record) -> String {
-    let words: BTreeSet<String> = split(&document::words(record)).collect();
-    words.into_iter().take(WORDS_MAX).collect::<Vec<_>>().join(" ")
-}
-
-pub fn split(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(|word| {
-        let mut word = word.to_lowercase();
-        word.truncate(word.floor_char_boundary(WORD_MAX_BYTES));
-        word
-    })
 }

@@ -2,6 +2,11 @@
 //!
 //! The script that ends a job notes the end while there are jobs that wait for it; who called it tells them next, and where that
 //! was cut short the reaper does. A record says itself whether it was told, so telling twice changes nothing.
+//!
+//! All keys lie in one slot, so that script could reach the dependents as well. It does not tell them because what they become is
+//! for [`transition`] to say: a dependent that fails gets an error, letters and an event made of its record, and no script writes
+//! records (Lua's JSON turns `[]` into `{}` and rounds numbers). What is promised holds all the same: the end is noted with the job's
+//! own, in one step, and until a dependent is told it is `queued`, waits, and is nobody's to lease.
 
 use super::RedisStore;
 use super::change::{Change, Outcome};

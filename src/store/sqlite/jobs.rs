@@ -1,13 +1,13 @@
 //! The client's verbs.
 
 use super::SqliteStore;
-use super::tables::{self, Found, Tx, one, rows, state_number};
-use super::{outbox, turns, waits};
+use super::tables::{self, Found, Tx, one, rows};
+use super::{outbox, pages, search, turns, waits};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::outbox::letters;
-use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition};
+use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition, words};
 use jiff::Timestamp;
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 use tokio::sync::broadcast;
 
@@ -22,11 +22,11 @@ impl Jobs for SqliteStore {
     }
 
     async fn list(&self, filter: Filter) -> Result<Vec<Job>> {
+        let filter = Filter { limit: filter.limit.clamp(1, 500), ..filter };
+        let terms = words::terms(filter.text.as_deref().unwrap_or_default());
         self.read(move |c| {
-            let (sql, values) = list_query(&filter);
-            let params: Vec<&dyn ToSql> = values.iter().map(|v| &**v as &dyn ToSql).collect();
-            let records: Vec<Record> = tables::documents(c, &sql, &params)?;
-            Ok(records.into_iter().map(|r| r.job).collect())
+            let records = if terms.is_empty() { pages::page(c, &filter) } else { search::search(c, &filter, &terms) };
+            Ok(records?.into_iter().map(|record| record.job).collect())
         })
         .await
     }
@@ -156,52 +156,4 @@ pub fn unneeded(tx: &Tx<'_>, keys: impl IntoIterator<Item = String>) -> Result<V
 
 pub fn is_borrowed(connection: &Connection, key: &str) -> Result<bool> {
     Ok(one(connection, "SELECT 1 FROM jobs WHERE state < 2 AND borrowed = ?1", &[&key], |_| Ok(()))?.is_some())
-}
-
-/// Keyset pagination, never OFFSET; text search by prefix through the full-text index.
-fn list_query(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut sql = String::from("SELECT record FROM jobs WHERE 1");
-    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut narrow = |clause: &str, value: Box<dyn ToSql>| {
-        values.push(value);
-        sql.push_str(&clause.replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(state) = filter.state {
-        narrow(" AND state = ?", Box::new(state_number(state)));
-    }
-    if let Some(queue) = &filter.queue {
-        narrow(" AND queue = ?", Box::new(queue.clone()));
-    }
-    if let Some(format) = filter.format {
-        narrow(" AND format = ?", Box::new(format.id()));
-    }
-    if let Some(pipeline) = filter.pipeline {
-        narrow(" AND pipeline = ?", Box::new(pipeline.to_string()));
-    }
-    if let Some(step) = &filter.step {
-        narrow(" AND step = ?", Box::new(step.clone()));
-    }
-    if let Some(since) = filter.since {
-        narrow(" AND created_at >= ?", Box::new(since.as_millisecond()));
-    }
-    if let Some(until) = filter.until {
-        narrow(" AND created_at < ?", Box::new(until.as_millisecond()));
-    }
-    if let Some(owner) = &filter.owner {
-        narrow(" AND owner = ?", Box::new(owner.clone()));
-    }
-    if let Some(before) = filter.before {
-        narrow(" AND seq < (SELECT seq FROM jobs WHERE id = ?)", Box::new(before.to_string()));
-    }
-    if let Some(words) = filter.text.as_deref().map(match_words).filter(|w| !w.is_empty()) {
-        narrow(" AND seq IN (SELECT rowid FROM job_text WHERE words MATCH ? ORDER BY rowid DESC LIMIT 10000)", Box::new(words));
-    }
-    narrow(" ORDER BY seq DESC LIMIT ?", Box::new(filter.limit.clamp(1, 500) as i64));
-    (sql, values)
-}
-
-/// Every word as a quoted prefix, so that no character of the client's has a meaning in FTS5's query language.
-fn match_words(text: &str) -> String {
-    let word = |w: &str| format!("\"{}\"*", w.replace('"', ""));
-    text.split_whitespace().filter(|w| w.chars().any(char::is_alphanumeric)).map(word).collect::<Vec<_>>().join(" ")
 }

@@ -1,10 +1,10 @@
 //! Rows in and out: what the verbs share.
 
-use super::{failed, outbox, turns, waits};
+use super::{failed, outbox, search, turns, waits};
 use crate::job::{Event, JobId, LogLine, Record, State};
 pub use crate::store::document::{parse, text, time};
 use crate::store::outbox::letters;
-use crate::store::{Notice, Result, StoreError, document, transition};
+use crate::store::{Notice, Result, StoreError, transition, words};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params};
 use serde::de::DeserializeOwned;
@@ -65,10 +65,10 @@ impl<'c> Tx<'c> {
 
     /// Writes a new job with its turn, if it has one already.
     pub fn insert(&mut self, record: Record, turn: Option<i64>) -> Result<Found> {
-        let job = &record.job;
+        let (job, words) = (&record.job, words::of(&record));
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, owner, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, owner, record, words)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -89,10 +89,11 @@ impl<'c> Tx<'c> {
                 job.step,
                 record.owner,
                 text(&record)?,
+                words,
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
-        self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![seq, words(&record)])?;
+        search::index(self, seq, &words)?;
         Ok(Found { seq, record })
     }
 
@@ -129,8 +130,10 @@ impl<'c> Tx<'c> {
             job.pipeline.into_iter().for_each(|id| self.notice(Notice::Pipeline(id)));
         }
         if job.error.is_some() && job.state.is_terminal() {
-            self.execute("DELETE FROM job_text WHERE rowid = ?1", [found.seq])?;
-            self.execute("INSERT INTO job_text (rowid, words) VALUES (?1, ?2)", params![found.seq, words(&found.record)])?;
+            let words = words::of(&found.record);
+            self.forget_words(found.seq)?;
+            self.execute("UPDATE jobs SET words = ?2 WHERE seq = ?1", params![found.seq, words])?;
+            search::index(self, found.seq, &words)?;
         }
         if job.state == State::Queued {
             self.notice(Notice::Ready(job.queue.clone()));
@@ -161,10 +164,16 @@ impl<'c> Tx<'c> {
     }
 
     pub fn delete(&self, seq: i64) -> Result<()> {
-        for sql in ["DELETE FROM jobs WHERE seq = ?1", "DELETE FROM job_text WHERE rowid = ?1", "DELETE FROM job_log WHERE job = ?1"] {
+        self.forget_words(seq)?;
+        for sql in ["DELETE FROM jobs WHERE seq = ?1", "DELETE FROM job_log WHERE job = ?1"] {
             self.execute(sql, [seq])?;
         }
         Ok(())
+    }
+
+    fn forget_words(&self, seq: i64) -> Result<()> {
+        let words = one(self.connection, "SELECT words FROM jobs WHERE seq = ?1", &[&seq], |r| r.get::<_, String>(0))?;
+        search::forget(self, seq, &words.unwrap_or_default())
     }
 }
 
@@ -204,9 +213,4 @@ pub fn state_number(state: State) -> i64 {
 
 pub fn state_from(number: i64) -> State {
     usize::try_from(number).ok().and_then(|n| State::ALL.get(n).copied()).unwrap_or(State::Failed)
-}
-
-/// What a search finds a job by.
-fn words(record: &Record) -> String {
-    format!("{} {}", record.job.id, document::words(record))
 }

@@ -13,20 +13,13 @@ use std::collections::BTreeMap;
 const IDEMPOTENCY_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long events can be read back.
 const EVENTS_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Events or keys that one call of a purge forgets, while which leases wait.
+const OLD_MAX: i64 = 1000;
 
 #[async_trait::async_trait]
 impl Upkeep for SqliteStore {
     async fn counts(&self) -> Result<Counts> {
-        self.read(|c| {
-            let mut counts = Counts::new();
-            for (queue, state, n) in
-                rows(c, "SELECT queue, state, n FROM counts", &[], |r| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get::<_, i64>(2)?)))?
-            {
-                counts.entry(queue).or_default().insert(state_from(state), u64::try_from(n).unwrap_or(0));
-            }
-            Ok(counts)
-        })
-        .await
+        self.read(count).await
     }
 
     async fn due_since(&self) -> Result<BTreeMap<String, Timestamp>> {
@@ -58,7 +51,7 @@ impl Upkeep for SqliteStore {
             let new = leases::tuning(tx.connection, &queue)?.changed(change);
             tx.execute("INSERT OR REPLACE INTO tunings VALUES (?1, ?2)", params![queue, text(&new)?])?;
             if soft.is_some() || hard.is_some() {
-                for mut found in tx.select("SELECT seq, record FROM jobs INDEXED BY jobs_state WHERE state = 1 AND queue = ?1", &[&queue])? {
+                for mut found in tx.select("SELECT seq, record FROM jobs INDEXED BY jobs_lane WHERE state = 1 AND queue = ?1", &[&queue])? {
                     transition::tune(&mut found.record, &new);
                     tx.save(&found, None)?;
                 }
@@ -162,12 +155,12 @@ impl Upkeep for SqliteStore {
             outbox::purge(tx, now)?;
             access::purge(tx, now)?;
             for (sql, kept) in [
-                ("DELETE FROM idempotency WHERE at < ?1", IDEMPOTENCY_KEPT),
-                ("DELETE FROM pipeline_keys WHERE at < ?1", IDEMPOTENCY_KEPT),
-                ("DELETE FROM events WHERE at < ?1", EVENTS_KEPT),
+                ("DELETE FROM idempotency WHERE key IN (SELECT key FROM idempotency WHERE at < ?1 LIMIT ?2)", IDEMPOTENCY_KEPT),
+                ("DELETE FROM pipeline_keys WHERE key IN (SELECT key FROM pipeline_keys WHERE at < ?1 LIMIT ?2)", IDEMPOTENCY_KEPT),
+                ("DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1 LIMIT ?2)", EVENTS_KEPT),
             ] {
                 let before = now.saturating_sub(kept).unwrap_or(Timestamp::MIN);
-                tx.execute(sql, [before.as_millisecond()])?;
+                purged.more |= tx.execute(sql, params![before.as_millisecond(), OLD_MAX])? as i64 == OLD_MAX;
             }
             Ok(purged)
         })
@@ -190,6 +183,15 @@ impl Upkeep for SqliteStore {
     async fn is_live(&self, lease: Lease) -> Result<bool> {
         self.read(move |c| leases::is_live(c, lease)).await
     }
+}
+
+pub fn count(connection: &Connection) -> Result<Counts> {
+    let mut counts = Counts::new();
+    let read = |r: &rusqlite::Row<'_>| Ok((r.get::<_, String>(0)?, r.get(1)?, r.get::<_, i64>(2)?));
+    for (queue, state, n) in rows(connection, "SELECT queue, state, n FROM counts", &[], read)? {
+        counts.entry(queue).or_default().insert(state_from(state), u64::try_from(n).unwrap_or(0));
+    }
+    Ok(counts)
 }
 
 fn put_schedule(tx: &Tx<'_>, schedule: &Schedule) -> Result<()> {
