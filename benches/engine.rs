@@ -69,6 +69,7 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
         threads: 1,
         meters: Arc::default(),
         lease: LEASE,
+        task_queues: None,
     };
     let begun = Instant::now();
     let worker = Worker::start(Arc::new(engine), &[PoolSpec { queue: QUEUE.into(), slots: Some(args.slots) }]);

@@ -4,6 +4,7 @@ mod keepers;
 mod store_time;
 
 use crate::blobs::{Links, Staging};
+use crate::celery;
 use crate::clock::SharedClock;
 use crate::config::{Config, StorePlace};
 use crate::convert::Zygote;
@@ -16,7 +17,7 @@ use crate::pipeline::Driver;
 use crate::probe::Prober;
 use crate::sandbox::probe::Measured;
 use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
-use crate::schedule::Scheduler;
+use crate::schedule::{Scheduler, TaskQueues};
 use crate::store::Store;
 use crate::tus::Tus;
 use crate::worker::{Engine, PoolSpec, Renewable, Worker};
@@ -108,6 +109,7 @@ impl App {
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             meters: Arc::default(),
             lease: config.lease,
+            task_queues: celery::Outlet::open(&config.celery)?.map(|outlet| Arc::new(outlet) as Arc<dyn TaskQueues>),
         });
         let prober = Arc::new(Prober {
             launcher: engine.launcher.clone(),

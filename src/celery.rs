@@ -3,10 +3,12 @@
 //! One task, one line: [`gateway`] takes a message (one script: it stands in `unacked` before anybody sees it) -> [`accept`] reads it
 //! ([`wire`], [`body`]), finds what its name means ([`tasks`]) and submits it through the intake, under a key that makes a second time
 //! the same job -> the message's lease is renewed while the job waits and runs -> [`watch`] tells of its start and progress -> [`settle`]
-//! puts outputs in their [`place`], writes the result ([`results`]), sends what follows ([`canvas`]) and ends the message, in one script.
+//! puts outputs in their [`place`], then writes the result ([`results`]), sends what follows ([`canvas`]) and ends the message, in one
+//! script where both are on one server ([`finish`]).
 //!
 //! Who dies at any point leaves the message in `unacked`; the others give it back within ten seconds, under a fresh delivery tag, and
-//! whoever takes it finds the job it stands for. [`control`] answers `celery inspect` and `celery control`, [`events`] feeds Flower.
+//! whoever takes it finds the job it stands for. [`control`] answers `celery inspect` and `celery control`, [`events`] feeds Flower,
+//! and [`outlet`] sends what schedules send.
 
 mod accept;
 mod answers;
@@ -16,9 +18,11 @@ mod canvas;
 mod control;
 mod desk;
 mod events;
+mod finish;
 mod gateway;
 mod keys;
 mod orders;
+mod outlet;
 mod place;
 mod repr;
 mod results;
@@ -28,6 +32,7 @@ mod tasks;
 mod watch;
 mod wire;
 
+pub use outlet::Outlet;
 pub use settings::{Direction, ResultShape, Settings, TaskSettings};
 
 use crate::clock::SharedClock;
@@ -75,8 +80,8 @@ pub struct Edge {
     started: Instant,
     /// There may be something to take.
     wake: Notify,
-    /// Counts the takes.
-    takes: channel::Sender<u64>,
+    /// Told after each look at the queues: was there room, and nothing to take?
+    looked: channel::Sender<bool>,
     stop: CancellationToken,
     work: TaskTracker,
 }
@@ -96,12 +101,19 @@ impl Running {
     /// Connects to the broker and begins to take; None without a broker.
     pub async fn start(settings: &Settings, site: Site) -> Result<Option<Running>, String> {
         let Some(broker_url) = &settings.broker_url else { return Ok(None) };
-        let link = |url: &str| Address::parse(url).map(|address| (address.database(), Link::new(address, broker::load_all)));
-        let (database, messages) = link(broker_url).map_err(|e| format!("celery.broker_url: {e}"))?;
-        let (_, results) = link(settings.result_backend.as_ref().unwrap_or(broker_url)).map_err(|e| format!("celery.result_backend: {e}"))?;
-        let node = settings.node.clone().unwrap_or_else(|| format!("millrace@{}", rustix::system::uname().nodename().to_string_lossy()));
-        let keys = Keys::new(settings, database, format!("{node}:{}", uuid::Uuid::now_v7().simple()));
-        let broker = Arc::new(Broker { messages, results, keys, result_expires: settings.result_expires });
+        let messages = Address::parse(broker_url).map_err(|e| format!("celery.broker_url: {e}"))?;
+        let results = Address::parse(settings.result_backend.as_ref().unwrap_or(broker_url)).map_err(|e| format!("celery.result_backend: {e}"))?;
+        let databases = (messages.database(), results.database());
+        let one_server = messages.is_same_server(&results).then_some(databases);
+        let node = settings.node();
+        let keys = Keys::new(settings, databases.0, format!("{node}:{}", uuid::Uuid::now_v7().simple()));
+        let link = |address| Link::new(address, broker::load_all);
+        let mut broker = Broker { messages: link(messages), results: link(results), keys, result_expires: settings.result_expires, one_server };
+        if one_server.is_some() && databases.0 != databases.1 && !broker.can_select(databases.1).await {
+            tracing::info!("scripts may not change their database on this broker: tasks end in two steps");
+            broker.one_server = None;
+        }
+        let broker = Arc::new(broker);
         broker.renew().await.map_err(|e| format!("celery.broker_url: {e}"))?;
         let ticks = Arc::<Ticks>::default();
         let edge = Arc::new(Edge {
@@ -122,7 +134,7 @@ impl Running {
             unknown: Mutex::default(),
             started: Instant::now(),
             wake: Notify::new(),
-            takes: channel::channel(0).0,
+            looked: channel::channel(false).0,
             stop: CancellationToken::new(),
             work: TaskTracker::new(),
         });

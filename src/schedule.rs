@@ -3,21 +3,28 @@
 //!
 //! Cron follows the clock on the wall through a change of it: a fixed time that is left out fires at the first moment after the
 //! gap, one that comes twice fires the first time, and `*` fires in every hour there is. Intervals know no wall.
+//!
+//! A schedule may send a task to Celery: that is a job as any other, and the task has its id ([`TaskQueues`]).
 
 use crate::cleanup::{PURGE_RECORDS, PURGE_STAGING};
 use crate::clock::SharedClock;
-use crate::failure::{Refusal, RefusalKind};
+use crate::failure::{Code, Failure, Refusal, RefusalKind};
 use crate::intake::{engine_job, store as refusal};
-use crate::job::Job;
+use crate::job::{Job, JobId, Record};
 use crate::limits::Span;
 use crate::queue::Queues;
-use crate::store::{Missed, NewJob, Schedule, Store, StoreError};
+use crate::store::{CeleryTask, Missed, NewJob, Schedule, Store, StoreError};
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
+
+/// The engine's job that sends a task to Celery.
+pub const SEND_TASK: &str = "celery.send";
+/// Where such a job keeps its task, in `metadata`.
+const TASK_KEPT: &str = "celery";
 
 /// The longest sleep: a schedule put by another process is seen within this time.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -36,6 +43,13 @@ pub struct Scheduler {
     pub time_zone: String,
 }
 
+/// Celery's queues, for who sends into them.
+#[async_trait::async_trait]
+pub trait TaskQueues: Send + Sync {
+    /// Sends a task under this id, once, however often it is asked to; returns its queue.
+    async fn send(&self, id: JobId, task: &CeleryTask) -> Result<String, String>;
+}
+
 /// A schedule, as put by a client.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,14 +66,20 @@ pub struct ScheduleRequest {
     /// IANA name; the configured zone by default.
     #[serde(default)]
     pub time_zone: Option<String>,
-    /// The engine's job it submits: `cleanup.purge-staging` or `cleanup.purge-records`.
-    pub converter: String,
+    /// The engine's job it submits: `cleanup.purge-staging` or `cleanup.purge-records`. Either this or `celery`.
+    #[serde(default)]
+    pub converter: Option<String>,
+    /// The task it sends to Celery.
+    #[serde(default)]
+    pub celery: Option<CeleryTask>,
     /// True by default.
     #[serde(default)]
     pub enabled: Option<bool>,
 }
 
 const NAME_MAX_CHARS: usize = 64;
+const WORD_MAX_BYTES: usize = 255;
+const ARGUMENTS_MAX_BYTES: usize = 8 << 10;
 
 /// When `cron` fires next after `after`, in this time zone. The refusal names the field.
 fn next_of_cron(cron: &str, time_zone: &str, after: Timestamp) -> Result<Timestamp, Refusal> {
@@ -125,14 +145,21 @@ pub async fn put(store: &dyn Store, name: &str, request: ScheduleRequest, zone: 
         return Err(refuse("name", name, "A schedule's name is 1 to 64 of a-z, A-Z, 0-9, `-`, `_` and `.`."));
     }
     let jobs = [PURGE_STAGING, PURGE_RECORDS];
-    if !jobs.contains(&request.converter.as_str()) {
-        return Err(refuse("converter", &request.converter, "A schedule submits one of the engine's own jobs.").allowed(jobs));
-    }
+    let converter = match (request.converter, &request.celery) {
+        (Some(converter), None) if jobs.contains(&converter.as_str()) => converter,
+        // As the schedule itself says it, which may be put again as it was read.
+        (None, Some(task)) => sendable(task).map(|()| SEND_TASK.to_owned())?,
+        (Some(converter), Some(task)) if converter == SEND_TASK => sendable(task).map(|()| converter)?,
+        (converter, _) => {
+            let text = "A schedule submits one of the engine's own jobs, or sends a task to Celery (`celery`).";
+            return Err(refuse("converter", &converter.unwrap_or_default(), text).allowed(jobs));
+        }
+    };
     let time_zone = request.time_zone.unwrap_or_else(|| zone.to_owned());
     let last_fire = find(store, name).await.ok().and_then(|known| known.last_fire);
-    let ScheduleRequest { cron, every, missed, converter, enabled, .. } = request;
+    let ScheduleRequest { cron, every, missed, celery, enabled, .. } = request;
     let enabled = enabled.unwrap_or(true);
-    let mut schedule = Schedule { name: name.to_owned(), cron, every, missed, time_zone, converter, enabled, last_fire, next_fire: now };
+    let mut schedule = Schedule { name: name.to_owned(), cron, every, missed, time_zone, converter, celery, enabled, last_fire, next_fire: now };
     schedule.next_fire = next_fire(&schedule, now)?;
     store.put_schedule(schedule.clone()).await.map_err(refusal)?;
     Ok(schedule)
@@ -141,9 +168,51 @@ pub async fn put(store: &dyn Store, name: &str, request: ScheduleRequest, zone: 
 /// Submits a schedule's job now, beside its times. One that waits already is not doubled.
 pub async fn run_now(store: &dyn Store, queues: &Queues, name: &str, now: Timestamp) -> Result<Job, Refusal> {
     let schedule = find(store, name).await?;
-    let job = NewJob { record: engine_job(queues, &schedule.converter, now), idempotency: None };
+    let job = NewJob { record: record(&schedule, queues, now), idempotency: None };
     let inserted = store.insert(vec![job], now).await.map_err(refusal)?;
     inserted.first().map(|i| i.job().clone()).ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
+}
+
+/// A name that both sides can read, and arguments that fit in a row.
+fn sendable(task: &CeleryTask) -> Result<(), Refusal> {
+    let refuse = |field: &str, given: &str, text: String| Err(Refusal::new(RefusalKind::InvalidRequest, text).field(field).given(given));
+    let is_name = |name: &str| !name.is_empty() && name.len() <= WORD_MAX_BYTES && !name.contains(|c: char| c.is_control() || c.is_whitespace());
+    if !is_name(&task.task) {
+        return refuse("celery.task", &task.task, format!("A task's name has 1 to {WORD_MAX_BYTES} bytes, without spaces."));
+    }
+    if let Some(queue) = task.queue.as_deref().filter(|queue| !is_name(queue)) {
+        return refuse("celery.queue", queue, format!("A queue's name has 1 to {WORD_MAX_BYTES} bytes, without spaces."));
+    }
+    let size = serde_json::to_vec(&(&task.args, &task.kwargs)).map_or(usize::MAX, |text| text.len());
+    if size > ARGUMENTS_MAX_BYTES {
+        return refuse("celery.args", &format!("{size} bytes"), format!("Arguments have at most {ARGUMENTS_MAX_BYTES} bytes, as JSON."));
+    }
+    Ok(())
+}
+
+/// The job of a schedule.
+fn record(schedule: &Schedule, queues: &Queues, now: Timestamp) -> Record {
+    let mut record = engine_job(queues, &schedule.converter, now);
+    if let Some(task) = &schedule.celery {
+        // One that waits already is not doubled; what another schedule sends is another one.
+        record.job.unique_key = Some(format!("schedule:{}", schedule.name));
+        record.job.metadata.insert(TASK_KEPT.into(), serde_json::json!(task));
+    }
+    record
+}
+
+/// Sends the task of a job of [`SEND_TASK`]; returns a sentence for its log.
+pub async fn send(queues: Option<&dyn TaskQueues>, job: &Job) -> Result<String, Failure> {
+    let task = job.metadata.get(TASK_KEPT).and_then(|kept| serde_json::from_value::<CeleryTask>(kept.clone()).ok());
+    let task = task.ok_or_else(|| Failure::internal("the job has no task"))?;
+    let queues = queues.ok_or_else(|| {
+        let text = "This server knows no broker of Celery's.";
+        Failure::new(Code::InvalidOption, text).hint("Set celery.broker_url for each process that works on the queue `cleanup`.")
+    })?;
+    match queues.send(job.id, &task).await {
+        Ok(queue) => Ok(format!("sent {} to {queue}", task.task)),
+        Err(cause) => Err(Failure::new(Code::Internal, "Celery's broker did not take the task.").detail(cause)),
+    }
 }
 
 impl Scheduler {
@@ -155,7 +224,8 @@ impl Scheduler {
                 continue;
             }
             let (cron, time_zone) = (Some(cron.to_owned()), Some(self.time_zone.clone()));
-            let request = ScheduleRequest { cron, every: None, missed: Missed::Once, time_zone, converter: converter.into(), enabled: None };
+            let converter = Some(converter.to_owned());
+            let request = ScheduleRequest { cron, every: None, missed: Missed::Once, time_zone, converter, celery: None, enabled: None };
             put(&*self.store, name, request, &self.time_zone, self.clock.now()).await.map_err(|e| e.message)?;
         }
         Ok(())
@@ -194,7 +264,7 @@ impl Scheduler {
     }
 
     fn job(&self, schedule: &Schedule, time: Timestamp, now: Timestamp) -> NewJob {
-        let mut record = engine_job(&self.queues, &schedule.converter, now);
+        let mut record = record(schedule, &self.queues, now);
         if schedule.missed == Missed::All {
             // Each time has a job of its own, however many wait.
             record.job.unique_key = Some(format!("schedule:{}:{time}", schedule.name));
@@ -221,7 +291,7 @@ mod tests {
     fn due(missed: Missed, next_fire: &str) -> Schedule {
         let (every, next_fire) = (Some(Span::from_secs(3600)), at(next_fire));
         let (name, time_zone, converter) = ("s".into(), "UTC".into(), PURGE_RECORDS.into());
-        Schedule { name, cron: None, every, missed, time_zone, converter, enabled: true, last_fire: None, next_fire }
+        Schedule { name, cron: None, every, missed, time_zone, converter, celery: None, enabled: true, last_fire: None, next_fire }
     }
 
     #[test]

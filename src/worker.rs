@@ -21,6 +21,7 @@ use crate::blobs::{Blobs, Staging};
 use crate::clock::SharedClock;
 use crate::limits::Span;
 use crate::queue::Queues;
+use crate::schedule::TaskQueues;
 use crate::store::Store;
 use jiff::Timestamp;
 pub use meters::Meters;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub meters: Arc<Meters>,
     /// How long a lease holds without a heartbeat.
     pub lease: Span,
+    /// Where schedules send tasks of Celery's.
+    pub task_queues: Option<Arc<dyn TaskQueues>>,
 }
 
 impl Engine {

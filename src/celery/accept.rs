@@ -9,7 +9,7 @@ use super::wire::{Message, Unreadable};
 use crate::failure::{Refusal, RefusalKind};
 use crate::intake::{self, Request};
 use crate::job::{Job, JobId};
-use crate::store::{Filter, NewJob};
+use crate::store::{Filter, Inserted, NewJob};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Edge {
     async fn submit(self: Arc<Self>, task: Arc<Task>, work: Work) {
         loop {
             match self.job(&task, &work).await {
-                Ok(job) => return self.attach(&task, &job).await,
+                Ok(inserted) => return self.attach(&task, &inserted).await,
                 Err(refusal) if matches!(refusal.kind, RefusalKind::Unavailable | RefusalKind::InsufficientStorage) => {
                     tracing::warn!(%refusal, task = task.message.id, "a task cannot be submitted now; trying again");
                 }
@@ -71,19 +71,19 @@ impl Edge {
     }
 
     /// The job that a task stands for: a new one, or the one it became when its message was taken before.
-    async fn job(&self, task: &Task, work: &Work) -> Result<Job, Refusal> {
+    async fn job(&self, task: &Task, work: &Work) -> Result<Inserted, Refusal> {
         let message = &task.message;
         if message.redelivered
             && let Some(job) = self.known(message).await?
         {
-            return Ok(job);
+            return Ok(Inserted::Existing(job));
         }
         let key = short(&format!("celery:{}:{}", message.id, message.first_tag));
-        let inserted = match work {
+        match work {
             Work::Convert(request) => {
                 let request =
                     Request { unique_key: Some(short(&format!("celery:{}", message.id))), metadata: self.metadata(task), ..(**request).clone() };
-                self.intake.submit(request, Some(key), self.clock.now()).await?
+                self.intake.submit(request, Some(key), self.clock.now()).await
             }
             Work::Engine(name) => {
                 let now = self.clock.now();
@@ -92,10 +92,9 @@ impl Edge {
                 record.job.run_at = message.eta.unwrap_or(now);
                 let job = NewJob { record, idempotency: Some((key, name.clone())) };
                 let inserted = self.intake.store.insert(vec![job], now).await.map_err(intake::store)?;
-                inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))?
+                inserted.into_iter().next().ok_or_else(|| Refusal::new(RefusalKind::Unavailable, "The store gave no answer."))
             }
-        };
-        Ok(inserted.job().clone())
+        }
     }
 
     /// The job of a message that was in somebody's hands before. Its input need not be there any more.
@@ -113,13 +112,19 @@ impl Edge {
         metadata.insert("celery_id".into(), message.id.as_str().into());
         metadata.insert("celery_task".into(), message.task.as_str().into());
         metadata.insert("celery_tag".into(), message.first_tag.as_str().into());
+        if message.ignore_result {
+            metadata.insert("celery_ignore_result".into(), true.into());
+        }
         metadata
     }
 
-    async fn attach(self: Arc<Self>, task: &Arc<Task>, job: &Job) {
-        self.desk.attach(task, job.id);
-        // Whatever became of it before we listened for it.
-        self.look(job.id).await;
+    async fn attach(self: Arc<Self>, task: &Arc<Task>, inserted: &Inserted) {
+        let id = inserted.job().id;
+        let is_told_of = self.desk.attach(task, id);
+        if is_told_of || matches!(inserted, Inserted::Existing(_)) || self.is_revoked(&task.message) {
+            // Whatever became of it before we listened for it, or is to become of it.
+            self.look(id).await;
+        }
     }
 
     /// Looks at a job and tells what became of it.

@@ -15,6 +15,8 @@ pub fn read(bytes: Vec<u8>, compression: Option<&str>, kind: &str) -> Result<Val
     match kind {
         "application/json" => serde_json::from_slice(&bytes).map_err(|e| format!("the body is not JSON: {e}")),
         "application/x-msgpack" => rmp_serde::from_slice(&bytes).map_err(|e| format!("the body is not msgpack: {e}")),
+        // Its aliases may stand for no more than the reader's own budget allows.
+        "application/x-yaml" => serde_saphyr::from_slice(&bytes).map_err(|e| format!("the body is not YAML: {e}")),
         "application/x-python-serialize" => Err("Refusing to deserialize untrusted content of type pickle (application/x-python-serialize)".into()),
         other => Err(format!("Refusing to deserialize disabled content of type {other}")),
     }
@@ -54,9 +56,21 @@ mod tests {
     }
 
     #[test]
-    fn pickle_is_refused_and_msgpack_is_read() {
+    fn pickle_is_refused_and_msgpack_and_yaml_are_read() {
         assert!(read(b"cos\nsystem\n".to_vec(), None, "application/x-python-serialize").unwrap_err().contains("pickle"));
         let packed = rmp_serde::to_vec(&serde_json::json!([["a"], {"b": 1}, {"chain": null}])).unwrap();
         assert_eq!(read(packed, None, "application/x-msgpack").unwrap()[1]["b"], 1);
+        let yaml = read(b"- [a, 2, 'no']\n- {b: 1.5, c: null}\n- {chain: null}\n".to_vec(), None, "application/x-yaml").unwrap();
+        assert_eq!(yaml, serde_json::json!([["a", 2, "no"], {"b": 1.5, "c": null}, {"chain": null}]));
+    }
+
+    #[test]
+    fn a_few_bytes_of_yaml_do_not_become_many() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..10 {
+            let ten = vec![format!("*a{}", n - 1); 10].join(", ");
+            bomb += &format!("a{n}: &a{n} [{ten}]\n");
+        }
+        assert!(read(bomb.into_bytes(), None, "application/x-yaml").unwrap_err().contains("YAML"));
     }
 }

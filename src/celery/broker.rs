@@ -10,25 +10,27 @@ use std::time::Duration;
 /// How long a process counts as living after its last sign of life.
 pub const ALIVE_FOR: Duration = Duration::from_secs(6);
 
-struct Script {
+pub struct Script {
     text: &'static str,
     hash: String,
 }
 
 macro_rules! scripts {
-    ($($name:ident $file:literal)*) => {
-        $(static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));)*
+    ($($name:ident $($file:literal)+;)*) => {
+        $(pub static $name: LazyLock<Script> = LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));)*
         const ALL: &[&LazyLock<Script>] = &[$(&$name),*];
     };
 }
 
 scripts! {
-    GIVE_BACK "give_back.lua"
-    PUT_AWAY "put_away.lua"
-    RENEW "renew.lua"
-    RESULT "result.lua"
-    SETTLE "settle.lua"
-    TAKE "take.lua"
+    FINISH "write.lua" "finish.lua";
+    GIVE_BACK "give_back.lua";
+    PUT_AWAY "put_away.lua";
+    RENEW "renew.lua";
+    RESULT "write.lua" "result.lua";
+    SEND "send.lua";
+    SETTLE "settle.lua";
+    TAKE "take.lua";
 }
 
 impl Script {
@@ -36,7 +38,7 @@ impl Script {
         Script { text, hash: ::redis::Script::new(text).get_hash().to_owned() }
     }
 
-    fn call(&self, keys: &[String]) -> Cmd {
+    pub fn call(&self, keys: &[String]) -> Cmd {
         cmd("EVALSHA").arg(&self.hash).arg(keys.len()).arg(keys).clone()
     }
 }
@@ -90,6 +92,15 @@ pub struct Broker {
     pub results: Link,
     pub keys: Keys,
     pub result_expires: Span,
+    /// The databases of messages and of results, where both are on one server.
+    pub one_server: Option<(i64, i64)>,
+}
+
+impl Part {
+    /// Its place among the chord's parts.
+    pub fn score(&self) -> String {
+        self.index.map_or("+inf".into(), |index| index.to_string())
+    }
 }
 
 impl Broker {
@@ -159,7 +170,7 @@ impl Broker {
     }
 
     /// Ends a message, with what follows from it; false: it was not ours any more, and nothing followed.
-    pub async fn settle(&self, tag: &str, pushes: &[Push]) -> Result<bool> {
+    pub async fn settle(&self, tag: &str, pushes: &[&Push]) -> Result<bool> {
         let keys = &self.keys;
         let mut names = vec![keys.unacked(), keys.unacked_index(), keys.tags(&keys.instance)];
         names.extend(pushes.iter().map(|push| push.list.clone()));
@@ -176,9 +187,9 @@ impl Broker {
         let mut names = vec![self.keys.result(id)];
         names.extend(part.iter().flat_map(|part| self.keys.chord(&part.group)));
         let mut call = RESULT.call(&names);
-        call.arg(document.unwrap_or("")).arg(self.result_expires.as_millis().div_ceil(1000)).arg(u8::from(document.is_some()));
+        call.arg(document.unwrap_or("")).arg(self.kept_s()).arg(u8::from(document.is_some()));
         if let Some(part) = part {
-            call.arg(&part.member).arg(part.index.map_or("+inf".into(), |i| i.to_string())).arg(&part.part).arg(&part.member);
+            call.arg(&part.member).arg(part.score()).arg(&part.part).arg(&part.member);
         }
         let (_, chord): (i64, String) = decode(self.results.ask_one(&call).await?)?;
         Ok(match chord.as_str() {
@@ -188,6 +199,11 @@ impl Broker {
             "done" => Chord::Done,
             _ => Chord::None,
         })
+    }
+
+    /// For how long a result is kept.
+    pub fn kept_s(&self) -> u64 {
+        self.result_expires.as_millis().div_ceil(1000)
     }
 
     /// The parts of a chord, in the order of its members.
@@ -217,6 +233,12 @@ impl Broker {
         let (parked, list) = (self.keys.parked(queue), self.keys.list(queue, 0));
         while !matches!(self.messages.ask_one(cmd("RPOPLPUSH").arg(&parked).arg(&list)).await?, Value::Nil) {}
         Ok(())
+    }
+
+    /// May a script go from one of its databases to the other?
+    pub async fn can_select(&self, database: i64) -> bool {
+        let go = cmd("EVAL").arg("return redis.call('SELECT', ARGV[1])").arg(0).arg(database).clone();
+        self.messages.ask_one(&go).await.is_ok()
     }
 
     /// One command on the broker.

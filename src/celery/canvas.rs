@@ -28,7 +28,7 @@ pub struct Sent {
     pub children: Vec<Value>,
 }
 
-/// For whom something is sent.
+/// For whom something is sent; a parent without an id is none.
 pub struct Sender<'a> {
     pub keys: &'a Keys,
     pub table: &'a Table,
@@ -56,7 +56,7 @@ impl Routes {
     }
 
     /// By its route; a task of our own else goes to our queue of it, where we consume that.
-    fn queue(&self, task: &str, ours: Option<&str>) -> String {
+    pub fn queue(&self, task: &str, ours: Option<&str>) -> String {
         let routed = self.patterns.iter().find(|(glob, _)| glob.is_match(task)).map(|(_, queue)| queue.as_str());
         let ours = ours.filter(|queue| self.consumed.iter().any(|c| c == queue));
         routed.or(ours).unwrap_or(&self.default).to_owned()
@@ -79,6 +79,13 @@ impl Sender<'_> {
     pub fn after_failure(&self) -> Sent {
         let mut sent = Sent::default();
         self.several(&self.parent.embed.errbacks, &[json!(self.parent.id)], &mut sent);
+        sent
+    }
+
+    /// A task that follows from nothing.
+    pub fn first(&self, signature: &Value) -> Sent {
+        let mut sent = Sent::default();
+        self.task(signature, &[], With::default(), &mut sent);
         sent
     }
 
@@ -173,10 +180,11 @@ impl Sender<'_> {
             None => (text(options, "group_id"), options.get("group_index").cloned().unwrap_or(Value::Null)),
         };
         let option = |name: &str| options.get(name).cloned().unwrap_or(Value::Null);
+        let parent = Some(self.parent).filter(|parent| !parent.id.is_empty());
         let headers = json!({
             "lang": "py", "task": task, "id": id, "shadow": null, "eta": option("eta"), "expires": option("expires"),
             "group": group, "group_index": index, "retries": 0, "timelimit": [option("time_limit"), option("soft_time_limit")],
-            "root_id": self.parent.root_id, "parent_id": self.parent.id, "argsrepr": super::repr::repr(&json!(args)),
+            "root_id": parent.map_or(&id, |p| &p.root_id), "parent_id": parent.map(|p| &p.id), "argsrepr": super::repr::repr(&json!(args)),
             "kwargsrepr": super::repr::repr(&json!(kwargs)), "origin": self.node, "ignore_result": options.get("ignore_result") == Some(&json!(true)),
             "replaced_task_nesting": 0, "stamped_headers": null, "stamps": {},
         });

@@ -58,7 +58,7 @@ impl Edge {
         // 0: it wants no answer and has no time.
         let is_late = request.headers.get("expires").and_then(Value::as_f64).is_some_and(|at| at > 0.0 && at < now_s());
         let Value::Object(body) = request.body else { return };
-        if is_late || !self.is_meant(&body) {
+        if is_late || !is_meant(&body, &self.node) {
             return;
         }
         let method = body.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -69,18 +69,6 @@ impl Edge {
             && let Err(error) = self.reply(ticket, to, answer).await
         {
             tracing::debug!(%error, "an answer of the remote control was not sent");
-        }
-    }
-
-    fn is_meant(&self, body: &Map<String, Value>) -> bool {
-        if let Some(destination) = body.get("destination").and_then(Value::as_array) {
-            return destination.iter().any(|node| node == &self.node);
-        }
-        match (body.get("pattern").and_then(Value::as_str), body.get("matcher").and_then(Value::as_str)) {
-            (Some(pattern), Some("glob")) => globset::Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(&self.node)),
-            // Regular expressions of Python are not understood: better silent than wrong.
-            (Some(_), _) => false,
-            (None, _) => true,
         }
     }
 
@@ -103,5 +91,54 @@ impl Edge {
             self.broker.messages.ask(|_| push.clone()).await?;
         }
         Ok(())
+    }
+}
+
+/// Is a request for this node? One without destination and pattern is for all.
+fn is_meant(body: &Map<String, Value>, node: &str) -> bool {
+    if let Some(destination) = body.get("destination").and_then(Value::as_array).filter(|list| !list.is_empty()) {
+        return destination.iter().any(|one| one == node);
+    }
+    let word = |name: &str| body.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    match (word("pattern"), word("matcher")) {
+        (Some(pattern), Some("glob")) => globset::Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(node)),
+        // From the start, as Python's `re.match`; without looking around or back, which could take for ever.
+        (Some(pattern), Some("pcre")) => expression(pattern).is_ok_and(|expression| expression.is_match(node.as_bytes())),
+        // A matcher that nobody knows: better silent than wrong.
+        (Some(_), Some(_)) => false,
+        _ => true,
+    }
+}
+
+fn expression(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    // Names of nodes are ASCII; tables of Unicode are not carried along for them.
+    regex::bytes::RegexBuilder::new(&format!("^(?:{pattern})")).unicode(false).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_find_their_nodes() {
+        let meant = |body: Value| is_meant(body.as_object().unwrap(), "millrace@host");
+        assert!(meant(json!({"destination": null, "pattern": null, "matcher": null})));
+        assert!(meant(json!({"destination": ["other@host", "millrace@host"]})) && !meant(json!({"destination": ["other@host"]})));
+        // As kombu has it: an empty list names nobody, and a pattern without a matcher is none.
+        assert!(meant(json!({"destination": []})) && meant(json!({"pattern": "other*"})));
+        for (pattern, matcher, is_meant) in [
+            ("mill*", "glob", true),
+            ("mill", "glob", false),
+            ("m[ai]llrace@h?st", "glob", true),
+            ("mill", "pcre", true),
+            ("(millrace|other)@h.st$", "pcre", true),
+            ("(?i)MILL\\w+@.*", "pcre", true),
+            ("race", "pcre", false),
+            ("other|race", "pcre", false),
+            ("(", "pcre", false),
+            ("mill*", "nobody knows", false),
+        ] {
+            assert_eq!(meant(json!({"pattern": pattern, "matcher": matcher})), is_meant, "{pattern} {matcher}");
+        }
     }
 }

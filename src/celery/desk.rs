@@ -45,6 +45,8 @@ struct Rows {
     by_job: HashMap<JobId, Vec<Arc<Task>>>,
     /// Taken, and not understood yet.
     opening: HashSet<String>,
+    /// Jobs of no task that something was told of lately; one of them may be attached in a moment. The older half is forgotten next.
+    strangers: [HashSet<JobId>; 2],
 }
 
 #[derive(Default)]
@@ -97,10 +99,27 @@ impl Desk {
         rows.by_tag.insert(task.message.tag.clone(), task);
     }
 
-    /// The job that a task became.
-    pub fn attach(&self, task: &Arc<Task>, job: JobId) {
+    /// The job that a task became. True: something was told of it before.
+    pub fn attach(&self, task: &Arc<Task>, job: JobId) -> bool {
         lock(&task.state).job = Some(job);
-        lock(&self.rows).by_job.entry(job).or_default().push(task.clone());
+        let mut rows = lock(&self.rows);
+        rows.by_job.entry(job).or_default().push(task.clone());
+        rows.strangers.iter().any(|strangers| strangers.contains(&job))
+    }
+
+    /// Those of these jobs that are of tasks; the others are remembered for a while.
+    pub fn ours(&self, jobs: HashSet<JobId>) -> Vec<JobId> {
+        let mut rows = lock(&self.rows);
+        let (ours, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| rows.by_job.contains_key(job));
+        rows.strangers[0].extend(others);
+        ours
+    }
+
+    /// Forgets the jobs of no task that were told of before the last call.
+    pub fn forget_strangers(&self) {
+        let rows = &mut *lock(&self.rows);
+        rows.strangers.swap(0, 1);
+        rows.strangers[0].clear();
     }
 
     /// A message that is settled, or was put away.
@@ -148,4 +167,31 @@ impl Desk {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::Work;
+    use super::*;
+
+    fn task() -> Arc<Task> {
+        let call = Call { work: Work::Engine(String::new()), result: ResultShape::default(), given: Map::new(), input: None, output: None };
+        Arc::new(Task::new(Message { tag: "t".into(), ..Message::default() }, &call))
+    }
+
+    #[test]
+    fn what_was_told_of_a_job_before_its_task_was_there_is_not_missed() {
+        let (desk, early, late, job) = (Desk::default(), JobId::new(), JobId::new(), JobId::new());
+        assert!(!desk.attach(&task(), job));
+        assert_eq!(desk.ours([early, late, job].into()), [job]);
+        assert!(desk.attach(&task(), early));
+        desk.forget_strangers();
+        assert!(desk.attach(&task(), late), "for a while");
+        let other = JobId::new();
+        desk.forget_strangers();
+        desk.ours([other].into());
+        desk.forget_strangers();
+        desk.forget_strangers();
+        assert!(!desk.attach(&task(), other));
+    }
 }

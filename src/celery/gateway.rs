@@ -52,16 +52,18 @@ impl Edge {
 
     async fn take_all(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            let room = self.settings.prefetch.saturating_sub(self.desk.held(self.clock.now())).min(BATCH);
-            let taken = match room {
-                0 => Vec::new(),
-                room => self.broker.take(&self.consumed(), room).await.unwrap_or_else(|error| {
+            let room = self.settings.prefetch.saturating_sub(self.desk.held(self.clock.now()));
+            // Enough is held as it is where it is less: a few more are not worth a question each.
+            let is_room = room >= self.settings.prefetch.div_ceil(4);
+            let taken = match is_room {
+                false => Vec::new(),
+                true => self.broker.take(&self.consumed(), room.min(BATCH)).await.unwrap_or_else(|error| {
                     tracing::warn!(%error, "messages cannot be taken");
                     Vec::new()
                 }),
             };
-            self.takes.send_modify(|n| *n += 1);
             let is_idle = taken.is_empty();
+            self.looked.send_replace(is_room && is_idle);
             for message in taken {
                 self.desk.open(&message.tag);
                 self.work.spawn(self.clone().accept(message));
@@ -76,14 +78,15 @@ impl Edge {
         }
     }
 
-    /// Moves a queue's next message into our inbox as soon as it comes, and wakes the taker: even while it is on its way a message is
-    /// in a list that others know of.
+    /// Once the queues are empty: moves a queue's next message into our inbox as soon as it comes, and wakes the taker. Even while it is
+    /// on its way a message is in a list that others know of.
     async fn wait_for(&self, queue: &str) {
         let mut connection: Option<MultiplexedConnection> = None;
-        let mut takes = self.takes.subscribe();
+        let mut looked = self.looked.subscribe();
         while !self.stop.is_cancelled() && self.consumed().iter().any(|q| q == queue) {
-            if self.desk.held(self.clock.now()) >= self.settings.prefetch {
-                tokio::time::sleep(LOOK_AGAIN).await;
+            // What is there the taker takes by the dozen.
+            if !*looked.borrow_and_update() {
+                let _ = tokio::time::timeout(LOOK_AGAIN, looked.changed()).await;
                 continue;
             }
             let moved = match &mut connection {
@@ -99,10 +102,10 @@ impl Edge {
             match moved {
                 Ok(false) => {}
                 Ok(true) => {
-                    takes.mark_unchanged();
+                    looked.mark_unchanged();
                     self.wake.notify_one();
-                    // A take that is under way may have missed it; the next one does not.
-                    let _ = tokio::time::timeout(LOOK_AGAIN, takes.changed()).await;
+                    // A look that is under way may have missed it; the next one does not.
+                    let _ = tokio::time::timeout(LOOK_AGAIN, looked.changed()).await;
                 }
                 Err(error) => {
                     tracing::debug!(%error, queue, "a queue cannot be waited for");

@@ -98,6 +98,11 @@ impl Keys {
         self.own("revoked")
     }
 
+    /// Says that a job's task was sent.
+    pub fn sent(&self, job: &str) -> String {
+        self.own(&format!("sent:{job}"))
+    }
+
     pub fn binding(&self, exchange: &str) -> String {
         self.key(&format!("_kombu.binding.{exchange}"))
     }

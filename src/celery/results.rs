@@ -58,6 +58,13 @@ impl Outcome {
         }
     }
 
+    fn traceback(&self) -> Option<&str> {
+        match self {
+            Outcome::Failure { traceback, .. } => traceback.as_deref(),
+            Outcome::Success(_) | Outcome::Revoked { .. } => None,
+        }
+    }
+
     pub fn wrong(wrong: &Wrong) -> Outcome {
         Outcome::Failure { exception: Exception::new(wrong.class, "builtins", wrong.message.as_str()), traceback: None }
     }
@@ -114,15 +121,16 @@ fn camel(name: &str) -> String {
 
 /// The document of a task that has ended.
 pub fn ended(message: &Message, outcome: &Outcome, children: &[Value], now: Timestamp) -> String {
-    let traceback = match outcome {
-        Outcome::Failure { traceback, .. } => traceback.as_deref(),
-        Outcome::Success(_) | Outcome::Revoked { .. } => None,
-    };
     let date_done = Some(now.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string());
-    document(message, Document { status: outcome.state(), result: outcome.result(), traceback, children, date_done, ..blank() })
+    document(message, Document { status: outcome.state(), result: outcome.result(), traceback: outcome.traceback(), children, date_done, ..blank() })
 }
 
-/// The document of a task that goes on: STARTED, RETRY, PROGRESS.
+/// The document of a task that is tried again, with what went wrong.
+pub fn retrying(message: &Message, outcome: &Outcome) -> String {
+    document(message, Document { status: "RETRY", result: outcome.result(), traceback: outcome.traceback(), ..blank() })
+}
+
+/// The document of a task that goes on: STARTED, PROGRESS.
 pub fn going(message: &Message, status: &str, result: Value) -> String {
     document(message, Document { status, result, ..blank() })
 }

@@ -140,6 +140,11 @@ impl Settings {
         self.table().map(drop)
     }
 
+    /// The worker's name in Celery.
+    pub fn node(&self) -> String {
+        self.node.clone().unwrap_or_else(|| format!("millrace@{}", rustix::system::uname().nodename().to_string_lossy()))
+    }
+
     /// The shipped tasks with the configured ones on top.
     pub fn table(&self) -> Result<BTreeMap<String, TaskSettings>, String> {
         #[derive(Deserialize)]

@@ -1,10 +1,11 @@
-//! The end of a task: its result, what follows from it, and the message's own end, in this order. Whatever of it a crash leaves
-//! undone is done again when the message is taken anew: the job it stands for is known by then, and has ended.
+//! The end of a task: its result, what follows from it, and the message's own end. Whatever of it a crash leaves undone is done again
+//! when the message is taken anew: the job it stands for is known by then, and has ended.
 
 use super::Edge;
-use super::broker::{Chord, Part, Push};
+use super::broker::Part;
 use super::canvas::{Sender, Sent};
 use super::desk::Task;
+use super::finish::{Body, Ending, Finished};
 use super::place::{self, PlaceError};
 use super::results::{self, Exception, Outcome};
 use super::wire::Message;
@@ -105,76 +106,68 @@ impl Edge {
         }
     }
 
+    /// False: the message was not ours any more.
     async fn finish(&self, message: &Message, outcome: &Outcome) -> Result<bool, LinkError> {
         let sender = Sender { keys: &self.broker.keys, table: &self.table, routes: &self.routes, node: &self.node, parent: message };
-        let Sent { mut pushes, chords, children } = match outcome {
+        let Sent { pushes, chords, children } = match outcome {
             Outcome::Success(value) => sender.after_success(value),
             Outcome::Failure { .. } => sender.after_failure(),
             Outcome::Revoked { .. } => Sent::default(),
         };
-        let document = (!message.ignore_result).then(|| results::ended(message, outcome, &children, self.clock.now()));
-        let part = self.part(message, outcome);
-        let mut chord = self.broker.result(&message.id, document.as_deref(), part.as_ref()).await?;
-        if !matches!(outcome, Outcome::Success(_)) {
-            self.fail_chain(message, outcome).await?;
+        let mut ending = Ending {
+            tag: message.tag.clone(),
+            id: message.id.clone(),
+            document: (!message.ignore_result).then(|| results::ended(message, outcome, &children, self.clock.now())),
+            part: part(message, outcome),
+            others: if matches!(outcome, Outcome::Success(_)) { Vec::new() } else { self.rest_of_the_chain(message, outcome) },
+            chords,
+            pushes,
+        };
+        let (mut body, mut tries) = (None, 0);
+        loop {
+            match self.broker.finish(&ending, body.as_ref()).await? {
+                Finished::Ended => return Ok(true),
+                Finished::Lost => return Ok(false),
+                Finished::Complete(parts) => body = self.chord_body(message, &sender, &parts),
+                Finished::Changed => body = None,
+                Finished::Busy if tries < BUSY_MAX => {
+                    (tries, body) = (tries + 1, None);
+                    tokio::time::sleep(TRY_AGAIN).await;
+                }
+                Finished::Busy => ending.part = None,
+            }
         }
-        let mut tries = 0;
-        while chord == Chord::Busy && tries < BUSY_MAX {
-            tries += 1;
-            tokio::time::sleep(TRY_AGAIN).await;
-            chord = self.broker.result(&message.id, None, part.as_ref()).await?;
-        }
-        for (group, size) in &chords {
-            self.broker.open_chord(group, *size).await?;
-        }
-        if chord == Chord::Mine {
-            pushes.extend(self.chord_body(message, &sender).await?);
-        }
-        let settled = self.broker.settle(&message.tag, &pushes).await?;
-        if let (Chord::Mine, Some(part)) = (chord, &part) {
-            self.broker.close_chord(&part.group).await?;
-        }
-        Ok(settled)
     }
 
-    fn part(&self, message: &Message, outcome: &Outcome) -> Option<Part> {
-        let (Some(_), Some(group)) = (&message.embed.chord, &message.group) else { return None };
-        let index = message.group_index.map_or("None".into(), |i| i.to_string());
-        let part = json!([1, message.id, outcome.state(), outcome.result()]).to_string();
-        Some(Part { group: group.clone(), member: format!("{}:{index}", message.id), index: message.group_index, part })
-    }
-
-    /// The body of a chord whose last part is there; or, when a part failed, the body's own failure and its errbacks.
-    async fn chord_body(&self, message: &Message, sender: &Sender<'_>) -> Result<Vec<Push>, LinkError> {
-        let (Some(body), Some(group)) = (&message.embed.chord, &message.group) else { return Ok(Vec::new()) };
+    /// What the body of a chord comes to whose last part is there; when a part failed, the body's own failure and its errbacks.
+    fn chord_body(&self, message: &Message, sender: &Sender<'_>, parts: &[String]) -> Option<Body> {
+        let (body, made_of) = (message.embed.chord.as_ref()?, parts.len());
         let mut values = Vec::new();
-        for part in self.broker.chord_parts(group).await? {
-            let Ok(Value::Array(part)) = serde_json::from_str::<Value>(&part) else { continue };
+        for part in parts {
+            let Ok(Value::Array(part)) = serde_json::from_str::<Value>(part) else { continue };
             let [_, id, state, value] = &part[..] else { continue };
             if state == "SUCCESS" {
                 values.push(value.clone());
                 continue;
             }
             let text = format!("Dependency {} raised {}", id.as_str().unwrap_or_default(), super::repr::repr(value));
-            let exception = Exception::new("ChordError", "celery.exceptions", text);
-            let id = body["options"]["task_id"].as_str().unwrap_or_default();
-            let failed = Message { id: id.to_owned(), root_id: message.root_id.clone(), ..Message::default() };
-            let outcome = Outcome::Failure { exception, traceback: None };
-            self.broker.result(id, Some(&results::ended(&failed, &outcome, &[], self.clock.now())), None).await?;
-            return Ok(sender.failed_body(body).pushes);
+            let outcome = Outcome::Failure { exception: Exception::new("ChordError", "celery.exceptions", text), traceback: None };
+            let documents = self.failed_unrun(message, body, &outcome).into_iter().collect();
+            return Some(Body { made_of, documents, pushes: sender.failed_body(body).pushes });
         }
-        Ok(sender.body(body, values).pushes)
+        Some(Body { made_of, documents: Vec::new(), pushes: sender.body(body, values).pushes })
     }
 
     /// What would have followed in the chain fails with it, so that nobody waits for it.
-    async fn fail_chain(&self, message: &Message, outcome: &Outcome) -> Result<(), LinkError> {
-        for signature in &message.embed.chain {
-            if let Some(id) = signature["options"]["task_id"].as_str() {
-                let next = Message { id: id.to_owned(), root_id: message.root_id.clone(), ..Message::default() };
-                self.broker.result(id, Some(&results::ended(&next, outcome, &[], self.clock.now())), None).await?;
-            }
-        }
-        Ok(())
+    fn rest_of_the_chain(&self, message: &Message, outcome: &Outcome) -> Vec<(String, String)> {
+        message.embed.chain.iter().filter_map(|signature| self.failed_unrun(message, signature, outcome)).collect()
+    }
+
+    /// The id and the result of a task that will not run because of this one.
+    fn failed_unrun(&self, message: &Message, signature: &Value, outcome: &Outcome) -> Option<(String, String)> {
+        let id = signature["options"]["task_id"].as_str()?.to_owned();
+        let unrun = Message { id: id.clone(), root_id: message.root_id.clone(), ..Message::default() };
+        Some((id, results::ended(&unrun, outcome, &[], self.clock.now())))
     }
 
     /// Waits; none when the service stops meanwhile.
@@ -184,4 +177,11 @@ impl Edge {
             () = self.stop.cancelled() => None,
         }
     }
+}
+
+fn part(message: &Message, outcome: &Outcome) -> Option<Part> {
+    let (Some(_), Some(group)) = (&message.embed.chord, &message.group) else { return None };
+    let index = message.group_index.map_or("None".into(), |i| i.to_string());
+    let part = json!([1, message.id, outcome.state(), outcome.result()]).to_string();
+    Some(Part { group: group.clone(), member: format!("{}:{index}", message.id), index: message.group_index, part })
 }

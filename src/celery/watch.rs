@@ -39,6 +39,7 @@ impl Edge {
             }
             if Instant::now() >= all_at {
                 all_at = Instant::now() + LOOK_AT_ALL;
+                self.desk.forget_strangers();
                 self.look_at(self.desk.jobs().into_iter().collect()).await;
             }
         }
@@ -66,8 +67,8 @@ impl Edge {
 
     /// Looks at those of these jobs that belong to tasks, all at once.
     async fn look_at(self: &Arc<Self>, jobs: HashSet<JobId>) {
-        let ours = jobs.into_iter().filter(|job| !self.desk.of_job(*job).is_empty());
-        futures::future::join_all(ours.map(|job| self.look(job))).await;
+        let ours = self.desk.ours(jobs);
+        futures::future::join_all(ours.into_iter().map(|job| self.look(job))).await;
     }
 
     /// Tells where a job stands to those who wait for its tasks.
@@ -99,7 +100,8 @@ impl Edge {
         task.started(record.job.started_at.unwrap_or_else(|| self.clock.now()));
         self.events.task("task-started", &task.message.id, json!({}));
         if !record.job.state.is_terminal() {
-            self.write(task, "STARTED", json!({"pid": std::process::id(), "hostname": self.node})).await;
+            let started = json!({"pid": std::process::id(), "hostname": self.node});
+            self.write(task, results::going(&task.message, "STARTED", started)).await;
         }
     }
 
@@ -108,7 +110,7 @@ impl Edge {
         let mut written = task.writing.lock().await;
         if !written.ended && job.progress.percent > 0.0 && job.progress.percent != written.percent {
             written.percent = job.progress.percent;
-            self.write(task, "PROGRESS", results::progress(&job.progress)).await;
+            self.write(task, results::going(&task.message, "PROGRESS", results::progress(&job.progress))).await;
         }
     }
 
@@ -129,17 +131,17 @@ impl Edge {
 
     async fn tell_retry(&self, task: &Task, failure: &Failure, hard_limit_s: u64) {
         let outcome = results::failed(failure, hard_limit_s);
-        self.write(task, "RETRY", outcome.result()).await;
+        self.write(task, results::retrying(&task.message, &outcome)).await;
         if let results::Outcome::Failure { exception, traceback } = &outcome {
             self.events.task("task-retried", &task.message.id, json!({"exception": exception.repr(), "traceback": traceback}));
         }
     }
 
-    async fn write(&self, task: &Task, status: &str, result: serde_json::Value) {
+    async fn write(&self, task: &Task, document: String) {
         if task.message.ignore_result {
             return;
         }
-        if let Err(error) = self.broker.result(&task.message.id, Some(&results::going(&task.message, status, result)), None).await {
+        if let Err(error) = self.broker.result(&task.message.id, Some(&document), None).await {
             tracing::debug!(%error, "a state was not told");
         }
     }

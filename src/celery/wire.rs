@@ -228,6 +228,7 @@ mod tests {
             captured!("gzip-5.7"),
             captured!("bzip2-5.7"),
             captured!("msgpack-5.7"),
+            captured!("yaml-5.7"),
             captured!("protocol1-5.7"),
         ] {
             assert_eq!(message.task, "converter.tasks.convert_video");

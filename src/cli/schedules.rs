@@ -7,7 +7,8 @@ use crate::limits::Span;
 use crate::store::Schedule;
 use jiff::Timestamp;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,8 +37,20 @@ enum Command {
         #[arg(long)]
         time_zone: Option<String>,
         /// The job to submit, as cleanup.purge-staging.
+        #[arg(long, required_unless_present = "task", conflicts_with = "task")]
+        converter: Option<String>,
+        /// Instead of --converter: a task to send to Celery, as site.tasks.report.
         #[arg(long)]
-        converter: String,
+        task: Option<String>,
+        /// The task's arguments, as a list in JSON.
+        #[arg(long, requires = "task", value_parser = json_of::<Vec<Value>>)]
+        args: Option<Value>,
+        /// The task's named arguments, as an object in JSON.
+        #[arg(long, requires = "task", value_parser = json_of::<Map<String, Value>>)]
+        kwargs: Option<Value>,
+        /// Celery's queue for it; by celery.routes and celery.default_queue else.
+        #[arg(long, requires = "task")]
+        queue: Option<String>,
         /// Keep it, without firing.
         #[arg(long)]
         disabled: bool,
@@ -57,8 +70,16 @@ pub fn run(args: Args) -> Exit {
             let answer = client.get(&["v1", "schedules"], &[]).await?;
             show(client, &answer, &read::<Vec<Schedule>>(&answer)?)
         }
-        Command::Put { name, cron, every, missed, time_zone, converter, disabled } => {
-            let mut body = json!({"cron": cron, "every": every, "missed": missed, "converter": converter, "enabled": !disabled});
+        Command::Put { name, cron, every, missed, time_zone, converter, task, args, kwargs, queue, disabled } => {
+            let mut body = json!({"cron": cron, "every": every, "missed": missed, "enabled": !disabled});
+            match task {
+                None => body["converter"] = json!(converter),
+                Some(task) => {
+                    let (none, nothing) = (json!([]), json!({}));
+                    let (args, kwargs) = (args.as_ref().unwrap_or(&none), kwargs.as_ref().unwrap_or(&nothing));
+                    body["celery"] = json!({"task": task, "args": args, "kwargs": kwargs, "queue": queue});
+                }
+            }
             if let Some(time_zone) = time_zone {
                 body["time_zone"] = json!(time_zone);
             }
@@ -86,11 +107,25 @@ fn show(client: &Client, answer: &Value, schedules: &[Schedule]) -> Result<Exit,
                 schedule.name.clone(),
                 schedule.cron.clone().or(schedule.every.map(|every| format!("every {every}"))).unwrap_or_default(),
                 schedule.time_zone.clone(),
-                schedule.converter.clone(),
+                submits(schedule),
                 schedule.last_fire.map_or("never".into(), |at| format!("{} ago", ago(at, now))),
                 if schedule.enabled { format!("in {} ({})", ago(now, schedule.next_fire), schedule.next_fire) } else { "disabled".into() },
             ]);
         }
         Ok(table.to_string())
     })
+}
+
+/// What it submits: a job, or a task to a queue of Celery's.
+fn submits(schedule: &Schedule) -> String {
+    match &schedule.celery {
+        None => schedule.converter.clone(),
+        Some(task) => task.queue.as_ref().map_or(task.task.clone(), |queue| format!("{} to {queue}", task.task)),
+    }
+}
+
+/// JSON of this kind.
+fn json_of<T: DeserializeOwned>(text: &str) -> Result<Value, String> {
+    serde_json::from_str::<T>(text).map_err(|e| e.to_string())?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }

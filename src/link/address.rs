@@ -68,6 +68,17 @@ impl Address {
         self.server.redis_settings().db()
     }
 
+    /// Is it the same server, written the same way and entered as the same user, whatever the database? Of a cluster it never is:
+    /// two keys may have two owners.
+    pub fn is_same_server(&self, other: &Address) -> bool {
+        let who = |info: &ConnectionInfo| {
+            let redis = info.redis_settings();
+            (info.addr().clone(), redis.username().map(str::to_owned), redis.password().map(str::to_owned))
+        };
+        let all = |address: &Address| address.nodes.iter().chain([&address.server]).map(who).collect::<Vec<_>>();
+        self.place != Place::Cluster && self.place == other.place && all(self) == all(other)
+    }
+
     /// The server that takes our writes now.
     pub async fn find(&self) -> RedisResult<Client> {
         let mut last = RedisError::from((ErrorKind::InvalidClientConfig, "the store URL names no host"));
@@ -162,6 +173,23 @@ mod tests {
         assert_eq!(address.nodes[0].redis_settings().password(), None);
         assert_eq!(address.server_at("c".into(), 1).addr().to_string(), "c:1");
         assert_eq!(nodes("rediss+cluster://a:7001,[::1]:7002,[::1]"), ["a:7001", "::1:7002", "::1:6379"]);
+    }
+
+    #[test]
+    fn two_databases_of_one_server_are_one_server() {
+        let same = |one: &str, other: &str| Address::parse(one).unwrap().is_same_server(&Address::parse(other).unwrap());
+        assert!(same("redis://me:secret@db/0", "redis://me:secret@db:6379/5"));
+        assert!(same("redis+sentinel://a,b/one/0", "redis+sentinel://a,b/one/1"));
+        for (one, other) in [
+            ("redis://db/0", "redis://other/0"),
+            ("redis://db:1", "redis://db:2"),
+            ("redis://me:secret@db", "redis://db"),
+            ("redis://db", "rediss://db"),
+            ("redis+sentinel://a,b/one", "redis+sentinel://a,b/two"),
+            ("redis+cluster://a,b", "redis+cluster://a,b"),
+        ] {
+            assert!(!same(one, other), "{one} {other}");
+        }
     }
 
     #[test]

@@ -194,13 +194,32 @@ pub struct Schedule {
     pub missed: Missed,
     /// IANA name.
     pub time_zone: String,
-    /// The engine's job it submits: `cleanup.purge-staging` or `cleanup.purge-records`.
+    /// The engine's job it submits: `cleanup.purge-staging`, `cleanup.purge-records`, or `celery.send` with `celery`.
     pub converter: String,
+    /// The task that `celery.send` sends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub celery: Option<CeleryTask>,
     pub enabled: bool,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_fire: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     pub next_fire: Timestamp,
+}
+
+/// A task for whoever consumes one of Celery's queues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CeleryTask {
+    /// Its name, as `site.tasks.report`.
+    pub task: String,
+    #[serde(default)]
+    pub args: Vec<serde_json::Value>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub kwargs: serde_json::Map<String, serde_json::Value>,
+    /// By `celery.routes`, else `celery.default_queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
 }
 
 /// What the cleanup may remove.

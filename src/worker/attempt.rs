@@ -13,6 +13,7 @@ use crate::fetch::fetch;
 use crate::job::{Job, Lease, OnPartial, Record, State};
 use crate::limits::Limits;
 use crate::sandbox::{self, Child, End, Exit, InputOrder, Launcher, Order, OutputOrder, Report, Work};
+use crate::schedule;
 use crate::store::{Finish, LeaseLost, OutputDone};
 use crate::trace;
 use futures::StreamExt;
@@ -84,11 +85,7 @@ async fn work(line: &Line, record: Record) -> Next {
     let mut rest = Rest { sandbox_level: engine.sandbox_level, ..Rest::default() };
     let worked = match job.input {
         Some(_) => convert(engine, &attempt, &limits, &record, &mut rest).await,
-        None => cleanup::run(&engine.store, &engine.blobs, &engine.staging, &engine.queues, &engine.pieces, &job.converter, engine.clock.now())
-            .await
-            .map(|summary| {
-                attempt.log(engine.clock.now(), Level::Info, "worker", &summary);
-            }),
+        None => own_work(engine, job).await.map(|summary| attempt.log(engine.clock.now(), Level::Info, "worker", &summary)),
     };
     let verdict = match (attempt.cause(), worked) {
         // The work was done before the order to stop took effect.
@@ -97,6 +94,15 @@ async fn work(line: &Line, record: Record) -> Next {
         (None, Err(failure)) => Verdict::Failed(Box::new(failure)),
     };
     settle(line, &attempt, job, rest, verdict).await
+}
+
+/// One of the engine's own jobs; returns a sentence for its log.
+async fn own_work(engine: &Engine, job: &Job) -> Result<String, Failure> {
+    let Engine { store, blobs, staging, queues, pieces, .. } = engine;
+    match job.converter.as_str() {
+        schedule::SEND_TASK => schedule::send(engine.task_queues.as_deref(), job).await,
+        _ => cleanup::run(store, blobs, staging, queues, pieces, &job.converter, engine.clock.now()).await,
+    }
 }
 
 /// fetch -> launch -> watch -> prove and publish -> judge

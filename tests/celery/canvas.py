@@ -7,7 +7,7 @@ from celery import chain, chord, group
 from celery.result import AsyncResult
 
 import harness
-from site_app import app, convert_archive, convert_image, describe, formats, note, path
+from site_app import app, convert_archive, convert_image, describe, formats, note, path, refuses, stubborn
 
 INPUTS = pathlib.Path(os.environ["INPUTS"])
 worker = subprocess.Popen([os.environ["CELERY"], "-A", "site_app", "worker", "-P", "solo", "-Q", "python", "-n", "python@test", "-l", "warning"])
@@ -69,6 +69,18 @@ def check_a_failed_chord_fails_its_body():
     result = chord([image("png"), convert_image.si(1, "missing.jpg", "png")])(formats.s())
     harness.until(result.failed, "the body fails")
     assert type(result.result).__name__ == "ChordError", repr(result.result)
+
+
+def check_python_tasks_that_are_retried_or_rejected():
+    again = chord([image("png"), stubborn.si({"output_format": "x"})])(formats.s())
+    assert again.get(timeout=60) == ["png", "x"]
+    chained = chain(image("webp"), stubborn.s(), formats.s())()
+    assert chained.get(timeout=60) == ["webp"] and chained.parent.children[0].id == chained.id
+    # Whoever rejects says nothing more: neither does what would follow.
+    rejected = chain(image("gif"), refuses.s(), formats.s())()
+    assert rejected.parent.parent.get(timeout=60)["output_format"] == "gif"
+    path.s(1).apply_async().get(timeout=60)
+    assert (rejected.parent.state, rejected.state) == ("PENDING", "PENDING")
 
 
 def check_callbacks_and_errbacks():

@@ -33,6 +33,7 @@ if version == "5.7":
     keep("gzip", lambda: app.send_task(TASK, kwargs=ARGS, compression="gzip"))
     keep("bzip2", lambda: app.send_task(TASK, kwargs=ARGS, compression="bzip2"))
     keep("msgpack", lambda: app.send_task(TASK, kwargs=ARGS, serializer="msgpack"))
+    keep("yaml", lambda: app.send_task(TASK, kwargs=ARGS, serializer="yaml"))
     keep("pickle", lambda: app.send_task(TASK, kwargs=ARGS, serializer="pickle"))
     options = {"countdown": 60, "expires": 600, "time_limit": 50, "soft_time_limit": 40, "priority": 7, "ignore_result": True}
     keep("options", lambda: app.send_task(TASK, kwargs=ARGS, **options))

@@ -1,10 +1,14 @@
 //! The Celery edge, proven with the real packages (scripts/setup.d/celery): scripts beside this file speak to a real `millrace serve`
-//! over a real Redis, with the newest client and with one that is years older.
+//! over a real Redis or Valkey, with the newest client, one that is years older and one in between.
 
 use crate::support::direct::fixture;
 use crate::support::redis::RedisServer;
-use crate::support::server::{Config, Server};
+use crate::support::server::{Config, DEADLINE, Server};
 use crate::support::tools::folder;
+use millrace::celery::{Outlet, Settings};
+use millrace::job::JobId;
+use millrace::schedule::TaskQueues;
+use millrace::store::CeleryTask;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -12,6 +16,8 @@ use std::time::Duration;
 /// A broker, a server on it, and a folder with inputs.
 struct Site {
     broker: RedisServer,
+    /// Where results are kept, if not on the broker.
+    backend: Option<RedisServer>,
     server: Server,
     inputs: tempfile::TempDir,
 }
@@ -29,7 +35,11 @@ const INPUTS: [(&str, &str); 8] = [
 
 impl Site {
     async fn start(change: impl FnOnce(Config) -> Config) -> Site {
-        let (broker, inputs) = (RedisServer::start(&[]), tempfile::tempdir().unwrap());
+        Site::on(RedisServer::start(&[]), None, change).await
+    }
+
+    async fn on(broker: RedisServer, backend: Option<RedisServer>, change: impl FnOnce(Config) -> Config) -> Site {
+        let inputs = tempfile::tempdir().unwrap();
         let root = inputs.path().canonicalize().unwrap();
         for (from, to) in INPUTS {
             std::fs::copy(fixture(from), root.join(to)).unwrap();
@@ -42,21 +52,22 @@ impl Site {
         }
         let config = Config::default()
             .variable("CELERY_BROKER_URL", &url(&broker, 0))
-            .variable("CELERY_RESULT_BACKEND", &url(&broker, 1))
+            .variable("CELERY_RESULT_BACKEND", &url(backend.as_ref().unwrap_or(&broker), 1))
             .variable("CELERY_NODE", "millrace@test")
             .variable("CELERY_DEFAULT_QUEUE", "python")
             .variable("INPUTS_ROOTS", root.to_str().unwrap())
             .variable("OUTPUTS_ROOTS", root.to_str().unwrap());
         let server = Server::start(change(config)).await;
-        Site { broker, server, inputs }
+        Site { broker, backend, server, inputs }
     }
 
     /// Runs a script of this folder with `new` or `old` Celery.
     fn script(&self, which: &str, name: &str) -> Command {
         let mut command = Command::new(tools(which).join("python"));
         command.arg(here().join(name)).current_dir(here()).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.env("BROKER", url(&self.broker, 0)).env("BACKEND", url(&self.broker, 1)).env("INPUTS", self.inputs.path().canonicalize().unwrap());
-        command.env("CELERY", tools(which).join("celery")).env("MILLRACE_URL", self.server.url());
+        let backend = self.backend.as_ref().unwrap_or(&self.broker);
+        command.env("BROKER", url(&self.broker, 0)).env("BACKEND", url(backend, 1)).env("INPUTS", self.inputs.path().canonicalize().unwrap());
+        command.env("CELERY", tools(which).join("celery")).env("MILLRACE_URL", self.server.url()).env("MILLRACE", env!("CARGO_BIN_EXE_millrace"));
         command
     }
 
@@ -80,7 +91,7 @@ fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/celery")
 }
 
-/// The programs of one of the two Celeries.
+/// The programs of one of the Celeries.
 fn tools(which: &str) -> PathBuf {
     folder(&format!("celery-{which}")).join("bin")
 }
@@ -96,6 +107,42 @@ async fn tasks_of_the_newest_client_end_as_it_expects() {
 async fn tasks_of_an_old_client_end_as_it_expects() {
     let site = Site::start(|config| config).await;
     site.passes("old", "results.py").await;
+    site.server.stop();
+}
+
+#[test]
+fn the_end_of_a_task_is_all_of_it_or_nothing_on_every_server() {
+    let others = folder("redis-others");
+    for program in [PathBuf::from("redis-server"), others.join("redis-6.2"), others.join("valkey-9.1")] {
+        let broker = RedisServer::of(&program, &[]);
+        let mut script = Command::new(tools("new").join("python"));
+        script.arg(here().join("finish.py")).env("PYTHONDONTWRITEBYTECODE", "1").env("BROKER", url(&broker, 0)).env("BACKEND", url(&broker, 1));
+        let done = script.output().unwrap();
+        assert!(done.status.success(), "{}: {}", program.display(), String::from_utf8_lossy(&done.stdout));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_in_between_and_the_oldest_redis_work() {
+    let site = Site::on(RedisServer::of(&folder("redis-others").join("redis-6.2"), &[]), None, |config| config).await;
+    site.passes("mid", "results.py").await;
+    site.passes("mid", "canvas.py").await;
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_valkey_works() {
+    let site = Site::on(RedisServer::of(&folder("redis-others").join("valkey-9.1"), &[]), None, |config| config).await;
+    site.passes("new", "results.py").await;
+    site.passes("new", "canvas.py").await;
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_may_have_a_server_of_their_own() {
+    let site = Site::on(RedisServer::start(&[]), Some(RedisServer::start(&[])), |config| config).await;
+    site.passes("new", "results.py").await;
+    site.passes("new", "canvas.py").await;
     site.server.stop();
 }
 
@@ -117,6 +164,56 @@ async fn chains_groups_and_chords_of_an_old_celery_work_too() {
 async fn the_command_line_of_celery_inspects_and_controls() {
     let site = Site::start(|config| config).await;
     site.passes("new", "control.py").await;
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_of_celery_restarts_the_pools_and_ends_the_service() {
+    let mut site = Site::start(|config| config).await;
+    site.passes("new", "orders.py").await;
+    // It ends by itself, as on SIGTERM, and what it held is another's to take.
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while site.server.is_alive() {
+        assert!(std::time::Instant::now() < deadline, "the service ends:\n{}", site.server.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let left = |question: &'static [&'static str]| async { redis::from_redis_value::<i64>(site.broker.command(question).await).unwrap() };
+    assert_eq!((left(&["HLEN", "unacked"]).await, left(&["LLEN", "archive"]).await), (0, 1));
+    assert!(site.server.log().contains("Celery's remote control orders the end"));
+    site.server.restart().await;
+    site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_send_tasks_to_a_python_worker() {
+    let site = Site::start(|config| config).await;
+    site.passes("new", "schedules.py").await;
+    site.server.stop();
+}
+
+#[tokio::test]
+async fn a_task_is_sent_once_however_often_its_job_is_tried() {
+    let broker = RedisServer::start(&[]);
+    let settings = Settings { broker_url: Some(url(&broker, 0)), routes: [("site.*".to_owned(), "python".to_owned())].into(), ..Settings::default() };
+    let outlet = Outlet::open(&settings).unwrap().unwrap();
+    let task = CeleryTask { task: "site.report".into(), args: vec![], kwargs: serde_json::Map::new(), queue: None };
+    let (one, other) = (JobId::new(), JobId::new());
+    for id in [one, one, other, one] {
+        assert_eq!(outlet.send(id, &task).await.unwrap(), "python");
+    }
+    assert_eq!(redis::from_redis_value::<i64>(broker.command(&["LLEN", "python"]).await).unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_of_the_readme_fills_the_tables_of_django_celery_results() {
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hook = format!("[hooks]\nafter_return = \"http://127.0.0.1:{port}/hooks/millrace/\"\n");
+    let site = Site::start(|config| config.queue("image", &hook).variable("WEBHOOKS_SECRET", SECRET)).await;
+    let mut script = site.script("new", "django_results.py");
+    script.env("SITE_PORT", port.to_string()).env("SECRET", SECRET);
+    let done = tokio::task::spawn_blocking(move || script.output().unwrap()).await.unwrap();
+    assert_passed(&done, &site);
     site.server.stop();
 }
 

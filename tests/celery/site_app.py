@@ -1,7 +1,9 @@
 """What a site has: its Celery application, from the environment, and the names of its conversions."""
 import os
 
+import redis
 from celery import Celery
+from celery.exceptions import Reject
 
 app = Celery("site", broker=os.environ["BROKER"], backend=os.environ.get("BACKEND", os.environ["BROKER"]))
 app.conf.update(
@@ -53,3 +55,23 @@ def path(*args):
 @app.task(name="site.note")
 def note(failed_id):
     return f"noted {failed_id}"
+
+
+@app.task(name="site.stubborn", bind=True, max_retries=2)
+def stubborn(self, value):
+    """Comes to something at its second try."""
+    if self.request.retries == 0:
+        raise self.retry(exc=ValueError("not yet"), countdown=0.1)
+    return value
+
+
+@app.task(name="site.refuses", acks_late=True)
+def refuses(*_):
+    raise Reject("not this one", requeue=False)
+
+
+@app.task(name="site.ran", bind=True)
+def ran(self, *args, **kwargs):
+    """Writes down that it ran."""
+    redis.Redis.from_url(os.environ["BROKER"]).rpush("ran", self.request.id)
+    return {"args": list(args), "kwargs": kwargs, "root_id": self.request.root_id, "parent_id": self.request.parent_id}

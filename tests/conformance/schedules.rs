@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn every_minute(missed: Missed) -> ScheduleRequest {
-    let (every, converter) = (Some(Span::from_secs(60)), "cleanup.purge-records".to_owned());
-    ScheduleRequest { cron: None, every, missed, time_zone: None, converter, enabled: None }
+    let (every, converter) = (Some(Span::from_secs(60)), Some("cleanup.purge-records".to_owned()));
+    ScheduleRequest { cron: None, every, missed, time_zone: None, converter, celery: None, enabled: None }
 }
 
 #[test]

@@ -260,6 +260,7 @@ fn a_schedule_fires_once() {
             missed: Missed::Once,
             time_zone: "UTC".into(),
             converter: "cleanup.purge-records".into(),
+            celery: None,
             enabled: true,
             last_fire: None,
             next_fire: at(10),

@@ -2,14 +2,17 @@
 
 use millrace::store::redis::RedisStore;
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+const PROGRAM: &str = "redis-server";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct RedisServer {
+    program: PathBuf,
     process: Child,
     pub port: u16,
     folder: tempfile::TempDir,
@@ -19,10 +22,15 @@ pub struct RedisServer {
 impl RedisServer {
     /// `settings` as in a redis.conf, one name and value after the other.
     pub fn start(settings: &[&str]) -> RedisServer {
+        RedisServer::of(Path::new(PROGRAM), settings)
+    }
+
+    /// Another program than the installed one.
+    pub fn of(program: &Path, settings: &[&str]) -> RedisServer {
         let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
         let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let process = launch(port, &folder, &settings);
-        RedisServer { process, port, folder, settings }
+        let process = launch(program, port, &folder, &settings);
+        RedisServer { program: program.to_owned(), process, port, folder, settings }
     }
 
     /// A node of a cluster that has not met the others yet.
@@ -53,8 +61,8 @@ impl RedisServer {
             certificate,
         ];
         let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
-        let process = launch(port, &folder, &settings);
-        (RedisServer { process, port, folder, settings }, tls_port)
+        let process = launch(Path::new(PROGRAM), port, &folder, &settings);
+        (RedisServer { program: PROGRAM.into(), process, port, folder, settings }, tls_port)
     }
 
     /// Watches this server under the name `watched`; alone it may decide that the server is gone.
@@ -69,7 +77,7 @@ impl RedisServer {
         std::fs::write(&file, format!("port {port}\nbind 127.0.0.1\n{watch}")).unwrap();
         let mut command = Command::new("redis-server");
         command.arg(file).arg("--sentinel").current_dir(folder.path());
-        RedisServer { process: spawn(command, port), port, folder, settings: vec![] }
+        RedisServer { program: PROGRAM.into(), process: spawn(command, port), port, folder, settings: vec![] }
     }
 
     /// Does the answer, as that of INFO, have this line?
@@ -96,7 +104,7 @@ impl RedisServer {
 
     /// Starts it again, after a crash, on what it has written.
     pub fn restart(&mut self) {
-        self.process = launch(self.port, &self.folder, &self.settings);
+        self.process = launch(&self.program, self.port, &self.folder, &self.settings);
     }
 
     pub async fn command(&self, words: &[&str]) -> redis::Value {
@@ -115,8 +123,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn launch(port: u16, folder: &tempfile::TempDir, settings: &[String]) -> Child {
-    let mut command = Command::new("redis-server");
+fn launch(program: &Path, port: u16, folder: &tempfile::TempDir, settings: &[String]) -> Child {
+    let mut command = Command::new(program);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"]).arg(folder.path());
     command.args(settings.chunks(2).flat_map(|pair| [format!("--{}", pair[0]), pair[1].clone()]));
     spawn(command, port)

@@ -82,6 +82,7 @@ impl Service {
             threads: 2,
             meters: Arc::default(),
             lease: LEASE,
+            task_queues: None,
         };
         let engine = Arc::new(engine);
         let worker = Some(Worker::start(engine.clone(), &pools()));

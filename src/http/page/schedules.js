@@ -47,9 +47,9 @@ view("schedules", (root, _place, tools) => {
     });
     const remove = async () => (await confirmed(t("Remove the schedule {name}?", { name: schedule.name }), t("Remove"))) && ask("DELETE", path);
     return element("tr", { "data-off": !schedule.enabled }, element("th", { scope: "row" }, schedule.name), element("td", {}, element("code", {}, schedule.cron || `every ${schedule.every}`)), element("td", {}, schedule.time_zone),
-      element("td", {}, schedule.converter), element("td", {}, schedule.last_fire ? when(schedule.last_fire) : "\u2013"), element("td", {}, schedule.enabled ? when(schedule.next_fire) : t("off")),
+      element("td", {}, schedule.celery ? schedule.celery.task : schedule.converter), element("td", {}, schedule.last_fire ? when(schedule.last_fire) : "\u2013"), element("td", {}, schedule.enabled ? when(schedule.next_fire) : t("off")),
       element("td", { class: "actions", "data-needs": "admin" }, act(t("Run now"), () => ask("POST", `${path}/run`)),
-        act(schedule.enabled ? t("Turn off") : t("Turn on"), () => ask("PUT", path, { ...timing(schedule.cron || schedule.every), time_zone: schedule.time_zone, converter: schedule.converter, missed: schedule.missed, enabled: !schedule.enabled })), edit, act(t("Remove"), remove)));
+        act(schedule.enabled ? t("Turn off") : t("Turn on"), () => ask("PUT", path, { ...timing(schedule.cron || schedule.every), time_zone: schedule.time_zone, converter: schedule.converter, celery: schedule.celery, missed: schedule.missed, enabled: !schedule.enabled })), ...(schedule.celery ? [] : [edit]), act(t("Remove"), remove)));
   }
 
   form.addEventListener("submit", async (event) => {

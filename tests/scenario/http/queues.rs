@@ -123,3 +123,19 @@ async fn schedules_are_put_run_and_deleted() {
     assert_eq!(server.get("/v1/schedules/nightly").await.status(), 404);
     server.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_for_celery_is_kept_as_put_and_needs_a_broker() {
+    let server = Server::start(Config::default()).await;
+    let task = json!({"task": "site.tasks.report", "args": [1], "kwargs": {"days": 7}, "queue": "python"});
+    let put: Value = server.send(Method::PUT, "/v1/schedules/report", &json!({"cron": "@yearly", "celery": task})).await.json().await.unwrap();
+    assert_eq!((&put["converter"], &put["celery"]), (&json!("celery.send"), &task));
+    // As it was read, but for a change: so does the page.
+    let off = json!({"cron": put["cron"], "converter": put["converter"], "celery": put["celery"], "enabled": false});
+    assert_eq!(server.send(Method::PUT, "/v1/schedules/report", &off).await.json::<Value>().await.unwrap()["enabled"], false);
+    let job: Value = server.send(Method::POST, "/v1/schedules/report/run", &json!({})).await.json().await.unwrap();
+    let job = server.ended(&text_of(&job, "id")).await;
+    assert_eq!((&job["error"]["code"], &job["attempt"], &job["metadata"]["celery"]), (&json!("invalid_option"), &json!(1), &task));
+    assert!(text_of(&job["error"], "hint").contains("celery.broker_url"));
+    server.stop();
+}
