@@ -1,6 +1,7 @@
 //! What jobs run in here: nothing at all, in this process, or in a real jail.
 
-use millrace::sandbox::{Child, Control, End, Exit, ForkServer, LaunchError, Launcher, Order, Wear, Zygotes};
+use millrace::convert::{Expect, Produced, ProducedFile};
+use millrace::sandbox::{Child, Control, End, Exit, ForkServer, LaunchError, Launcher, Order, Report, Wear, Work, Zygotes, output_folder};
 use millrace::worker::Renewable;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ impl Launcher for Telling {
     }
 }
 
-/// A child that has ended well before it began.
+/// A child that has ended well before it began, and left an empty file for each output.
 struct NoOp;
 
 impl Control for NoOp {
@@ -33,8 +34,17 @@ impl Control for NoOp {
 
 #[async_trait::async_trait]
 impl Launcher for NoOp {
-    async fn launch(&self, _: Order) -> Result<Child, LaunchError> {
-        let (_, reports) = mpsc::channel(1);
+    async fn launch(&self, order: Order) -> Result<Child, LaunchError> {
+        let failed = |why: &dyn std::fmt::Display| LaunchError::Unavailable("no-op", why.to_string());
+        let Work::Convert(outputs) = order.work else { return Err(failed(&"nothing is probed here")) };
+        let (report, reports) = mpsc::channel(outputs.len().max(1));
+        for output in outputs {
+            let folder = output_folder(&order.staging, output.index);
+            std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("made"), "")).map_err(|e| failed(&e))?;
+            let file = ProducedFile { file: "made".into(), name: output.name, format: output.to, expect: Expect::default() };
+            let result = Ok(Produced { files: vec![file], warnings: Vec::new(), looks: None });
+            let _ = report.try_send(Report::Output { output: output.index, result });
+        }
         let (ended, exit) = oneshot::channel();
         let _ = ended.send(Exit { end: End::Clean, cpu_ms: 0, memory_peak_bytes: 0, sandbox_level: 0 });
         Ok(Child { reports, exit, control: Box::new(NoOp) })

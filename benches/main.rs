@@ -1,6 +1,7 @@
 //! Measures the engine without its jail, and its stores when they are full. Run by scripts/bench; never shipped.
 #![allow(clippy::print_stdout)]
 
+mod celery;
 mod engine;
 mod horizon;
 mod jobs;
@@ -18,6 +19,10 @@ type Failed = Box<dyn std::error::Error>;
 enum Command {
     /// No-op jobs in, through, and how long one takes on its way. Prints JSON.
     Engine(engine::Args),
+    /// The Celery edge without a jail, until SIGTERM.
+    Celery(celery::Args),
+    /// A server, made a distant one.
+    Far(celery::FarArgs),
     /// What leases, pages and purges cost with many jobs queued. Prints JSON.
     Horizon(horizon::Args),
 }
@@ -26,6 +31,8 @@ enum Command {
 async fn main() -> Result<(), Failed> {
     let told = match <Command as clap::Parser>::parse() {
         Command::Engine(args) => engine::measure(&args).await?,
+        Command::Celery(args) => celery::serve(&args).await?,
+        Command::Far(args) => celery::far(args).await?,
         Command::Horizon(args) => horizon::measure(&args).await?,
     };
     println!("{told}");

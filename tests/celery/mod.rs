@@ -5,10 +5,13 @@ use crate::support::direct::fixture;
 use crate::support::redis::RedisServer;
 use crate::support::server::{Config, DEADLINE, Server};
 use crate::support::tools::folder;
+use base64::Engine;
 use millrace::celery::{Outlet, Settings};
 use millrace::job::JobId;
 use millrace::schedule::TaskQueues;
 use millrace::store::CeleryTask;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -229,6 +232,35 @@ async fn a_django_site_converts_a_file_of_each_family() {
     let site = Site::start(|config| config).await;
     site.passes("new", "django_site.py").await;
     site.server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_taken_than_may_be_held_and_all_of_it_in_the_end() {
+    for prefetch in [1, 8] {
+        let site = Site::start(|config| config.variable("CELERY_PREFETCH", &prefetch.to_string())).await;
+        site.server.send(Method::POST, "/v1/queues/archive/pause", &json!({})).await;
+        let body = base64::engine::general_purpose::STANDARD.encode(r#"[[1, "notes.txt", "noop"], {}, {}]"#);
+        for n in 0..40 {
+            let headers = json!({"task": "converter.tasks.convert_archive", "id": format!("task-{n}")});
+            let properties = json!({"body_encoding": "base64", "delivery_tag": format!("tag-{n}")});
+            let message = json!({"body": body, "content-type": "application/json", "headers": headers, "properties": properties});
+            // As kombu writes it: with a space after each colon.
+            let message = message.to_string().replace("\":", "\": ");
+            site.broker.command(&["LPUSH", "archive", &message]).await;
+        }
+        let count = |question: &'static [&'static str]| async { redis::from_redis_value::<usize>(site.broker.command(question).await).unwrap() };
+        let are = |jobs: usize| move |page: &Value| page["jobs"].as_array().unwrap().len() >= jobs;
+        // The last few of a full hand are not asked for one by one; one more may be on its way.
+        site.server.until("/v1/jobs?queue=archive&limit=100", are(prefetch - prefetch / 4)).await;
+        assert!(count(&["HLEN", "unacked"]).await <= prefetch && count(&["LLEN", "archive"]).await >= 39 - prefetch);
+        site.server.send(Method::POST, "/v1/queues/archive/resume", &json!({})).await;
+        site.server.until("/v1/jobs?queue=archive&state=succeeded&limit=100", are(40)).await;
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while count(&["HLEN", "unacked"]).await > 0 {
+            assert!(std::time::Instant::now() < deadline, "all is settled");
+        }
+        site.server.stop();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
