@@ -22,39 +22,7 @@ pub struct Args {
 enum Command {
     List,
     /// Make a schedule, or change one.
-    Put {
-        name: String,
-        /// Five fields, names, or @daily.
-        #[arg(long, required_unless_present = "every", conflicts_with = "every")]
-        cron: Option<String>,
-        /// Instead of --cron: an interval, as 15m.
-        #[arg(long)]
-        every: Option<Span>,
-        /// For times that pass while nothing runs: skip, once or all.
-        #[arg(long, default_value = "once")]
-        missed: String,
-        /// IANA name, as Europe/Berlin; the server's own by default.
-        #[arg(long)]
-        time_zone: Option<String>,
-        /// The job to submit, as cleanup.purge-staging.
-        #[arg(long, required_unless_present = "task", conflicts_with = "task")]
-        converter: Option<String>,
-        /// Instead of --converter: a task to send to Celery, as site.tasks.report.
-        #[arg(long)]
-        task: Option<String>,
-        /// The task's arguments, as a list in JSON.
-        #[arg(long, requires = "task", value_parser = json_of::<Vec<Value>>)]
-        args: Option<Value>,
-        /// The task's named arguments, as an object in JSON.
-        #[arg(long, requires = "task", value_parser = json_of::<Map<String, Value>>)]
-        kwargs: Option<Value>,
-        /// Celery's queue for it; by celery.routes and celery.default_queue else.
-        #[arg(long, requires = "task")]
-        queue: Option<String>,
-        /// Keep it, without firing.
-        #[arg(long)]
-        disabled: bool,
-    },
+    Put(Box<Put>),
     Delete {
         name: String,
     },
@@ -64,26 +32,49 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct Put {
+    name: String,
+    /// Five fields, names, or @daily.
+    #[arg(long, required_unless_present = "every", conflicts_with = "every")]
+    cron: Option<String>,
+    /// Instead of --cron: an interval, as 15m.
+    #[arg(long)]
+    every: Option<Span>,
+    /// For times that pass while nothing runs: skip, once or all.
+    #[arg(long, default_value = "once")]
+    missed: String,
+    /// IANA name, as Europe/Berlin; the server's own by default.
+    #[arg(long)]
+    time_zone: Option<String>,
+    /// The job to submit, as cleanup.purge-staging.
+    #[arg(long, required_unless_present = "task", conflicts_with = "task")]
+    converter: Option<String>,
+    /// Instead of --converter: a task to send to Celery, as site.tasks.report.
+    #[arg(long)]
+    task: Option<String>,
+    /// The task's arguments, as a list in JSON.
+    #[arg(long, requires = "task", value_parser = json_of::<Vec<Value>>)]
+    args: Option<Value>,
+    /// The task's named arguments, as an object in JSON.
+    #[arg(long, requires = "task", value_parser = json_of::<Map<String, Value>>)]
+    kwargs: Option<Value>,
+    /// Celery's queue for it; by celery.routes and celery.default_queue else.
+    #[arg(long, requires = "task")]
+    queue: Option<String>,
+    /// Keep it, without firing.
+    #[arg(long)]
+    disabled: bool,
+}
+
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
         Command::List => {
             let answer = client.get(&["v1", "schedules"], &[]).await?;
             show(client, &answer, &read::<Vec<Schedule>>(&answer)?)
         }
-        Command::Put { name, cron, every, missed, time_zone, converter, task, args, kwargs, queue, disabled } => {
-            let mut body = json!({"cron": cron, "every": every, "missed": missed, "enabled": !disabled});
-            match task {
-                None => body["converter"] = json!(converter),
-                Some(task) => {
-                    let (none, nothing) = (json!([]), json!({}));
-                    let (args, kwargs) = (args.as_ref().unwrap_or(&none), kwargs.as_ref().unwrap_or(&nothing));
-                    body["celery"] = json!({"task": task, "args": args, "kwargs": kwargs, "queue": queue});
-                }
-            }
-            if let Some(time_zone) = time_zone {
-                body["time_zone"] = json!(time_zone);
-            }
-            let answer = client.call(Method::PUT, &["v1", "schedules", name], &[], Some(&body)).await?;
+        Command::Put(wanted) => {
+            let answer = client.call(Method::PUT, &["v1", "schedules", &wanted.name], &[], Some(&wanted.body())).await?;
             show(client, &answer, &[read(&answer)?])
         }
         Command::Delete { name } => {
@@ -96,6 +87,24 @@ pub fn run(args: Args) -> Exit {
             client.tell(&answer, || Ok(format!("{}\n", answer["id"].as_str().unwrap_or_default())))
         }
     })
+}
+
+impl Put {
+    fn body(&self) -> Value {
+        let mut body = json!({"cron": self.cron, "every": self.every, "missed": self.missed, "enabled": !self.disabled});
+        match &self.task {
+            None => body["converter"] = json!(self.converter),
+            Some(task) => {
+                let (none, nothing) = (json!([]), json!({}));
+                let (args, kwargs) = (self.args.as_ref().unwrap_or(&none), self.kwargs.as_ref().unwrap_or(&nothing));
+                body["celery"] = json!({"task": task, "args": args, "kwargs": kwargs, "queue": self.queue});
+            }
+        }
+        if let Some(time_zone) = &self.time_zone {
+            body["time_zone"] = json!(time_zone);
+        }
+        body
+    }
 }
 
 fn show(client: &Client, answer: &Value, schedules: &[Schedule]) -> Result<Exit, Trouble> {
