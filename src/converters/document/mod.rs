@@ -2,6 +2,7 @@
 
 mod compound;
 mod csv_shape;
+mod disclosed;
 mod epub;
 mod markdown;
 mod office;

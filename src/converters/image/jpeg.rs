@@ -20,6 +20,9 @@ pub struct Header {
     pub exif: Option<Vec<u8>>,
     pub xmp: Option<Vec<u8>>,
     pub icc: Option<Vec<u8>>,
+    /// What Photoshop left: the IPTC is in it.
+    pub photoshop: Option<Vec<u8>>,
+    pub comment: bool,
     /// Adobe's writers store ink inverted.
     pub adobe: bool,
     /// Coded without loss, as only raw files are.
@@ -65,6 +68,8 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
                     profile.push((*number, part));
                 }
             }
+            0xed => found.photoshop = found.photoshop.or_else(|| Some(segment.to_vec())),
+            0xfe => found.comment |= segment.iter().any(|byte| !matches!(byte, 0 | b' ')),
             0xee if segment.starts_with(b"Adobe") => found.adobe = true,
             _ => {}
         }
