@@ -4,6 +4,7 @@ mod archive;
 mod audio;
 mod document;
 mod film;
+mod fonts;
 mod image;
 mod image_formats;
 mod image_options;

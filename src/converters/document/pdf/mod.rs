@@ -26,12 +26,8 @@ pub fn open(ctx: &Ctx, input: &Input, password: Option<&str>) -> Result<Pdf, Fai
     load(&input.path, password, ctx)
 }
 
-/// Pages of a pdf that was just written.
-pub fn page_count(path: &Path, ctx: &Ctx) -> Result<u64, Failure> {
-    Ok(load(path, None, ctx)?.pages().len() as u64)
-}
-
-fn load(path: &Path, password: Option<&str>, ctx: &Ctx) -> Result<Pdf, Failure> {
+/// Reads a pdf, of which it is known that it is one.
+pub fn load(path: &Path, password: Option<&str>, ctx: &Ctx) -> Result<Pdf, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::internal(e).stage("open"))?;
     let pdf = Pdf::new_with_password(bytes, password.unwrap_or("")).map_err(|e| refused(e, password.is_some()).stage("open"))?;
     let pages = pdf.pages().len() as u64;
