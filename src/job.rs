@@ -188,6 +188,10 @@ pub struct Output {
     pub verification: Option<Verification>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The share of a broken input that came through, above 0 and at most 1: of a film's time, an archive's bytes, a pdf's pages, a
+    /// picture's rows. Absent where the input was whole, or nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<f64>,
     /// What the input gave away, and what of it is gone; absent where one of the two cannot be looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Receipt>,

@@ -93,6 +93,7 @@ impl Publisher<'_> {
                 size_bytes: Some(size),
                 sha256: Some(sha256),
                 format: file.format,
+                recovered: file.expect.recovered.filter(|share| verify::is_share(*share)),
                 receipt: Receipt::new(self.attempt.disclosed(), &media),
                 media,
                 verification,

@@ -14,6 +14,7 @@ mod pdf;
 mod preview;
 mod recording;
 mod repack;
+mod salvage;
 mod shaping;
 mod sheet;
 mod stream;

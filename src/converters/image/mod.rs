@@ -29,6 +29,7 @@ mod preview;
 mod probe;
 mod psd;
 mod raw;
+mod salvage;
 mod sequence;
 mod set;
 mod smart;

@@ -79,10 +79,9 @@ pub fn make(ctx: &Ctx, source: &mut Source, layout: &Layout) -> Result<Sheets, F
     }
     eye.finish(ctx, &mut |_, seen| take(seen.frame))?;
     fault::flush_words(ctx);
-    let mut warnings = source.notes.clone();
     // Of keyframes alone the last one says little of the end.
     let length_us = if layout.interval_us >= SPARSE_US { claimed.unwrap_or(eye.tally.end_us).max(eye.tally.end_us) } else { eye.tally.end_us };
     eye.tally.read_us = length_us;
-    warnings.extend(judge(ctx, &[&eye.tally], claimed)?);
+    let warnings = judge(ctx, source, &[&eye.tally], claimed)?.warnings;
     Ok(Sheets { tile, length_us, files, warnings })
 }
