@@ -55,6 +55,8 @@ pub struct Made {
     pub cues: u64,
     /// Samples a second of encoded sound; 0 without.
     pub sound_rate: u32,
+    /// Where each track of sound ends, in the order of the result.
+    pub sound_ends_us: Vec<i64>,
     /// The share of a broken file that came through.
     pub recovered: Option<f64>,
     pub warnings: Vec<String>,
@@ -129,8 +131,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let ends = lanes.tallies().into_iter().chain(words).map(|t| t.end_us);
     let duration_us = ends.max().unwrap_or(0);
+    let sounds = order.streams.iter().map(|s| s.index).filter(|index| source.streams[*index].kind == Kind::Audio);
+    let sound_ends_us = sounds.filter_map(|index| lanes.end_us(index)).collect();
     let Lanes { sizes, rate, sound_rate, .. } = lanes;
-    Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, recovered, warnings })
+    Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, sound_ends_us, recovered, warnings })
 }
 
 fn too_late(start_us: i64) -> Failure {

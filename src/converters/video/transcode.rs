@@ -189,7 +189,7 @@ fn film(
 }
 
 /// The picture that is asked for.
-fn picture(source: &Source, input: &Input, streams: &Streams) -> Result<Facts, Failure> {
+pub fn picture(source: &Source, input: &Input, streams: &Streams) -> Result<Facts, Failure> {
     let usual = source.picture().cloned().ok_or_else(|| no_picture(source, input))?;
     let Some(number) = streams.video else { return Ok(usual) };
     Track::Number(number).find(&source.pictures(), "the picture", "streams.video").cloned()
