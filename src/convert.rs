@@ -278,6 +278,9 @@ pub struct Expect {
     pub frames_tolerance: u64,
     pub pages: Option<u64>,
     pub entries: Option<u64>,
+    /// Of a broken file that was saved: the share of it that came through, above 0 and at most 1. What came through is what the
+    /// rest of this says, and nothing less is taken for it.
+    pub recovered: Option<f64>,
     /// False for files that nobody measures, as those extracted from an archive.
     pub probe: bool,
 }

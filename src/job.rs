@@ -1,9 +1,11 @@
 //! The job: what a client asked for, as the API shows it, and the private facts the engine keeps beside it.
 
 mod id;
+mod privacy;
 mod told;
 
 pub use id::{JobId, PipelineId};
+pub use privacy::{Disclosure, Receipt};
 pub use told::{HookKind, Occasion, Site, Webhook};
 
 use crate::failure::Failure;
@@ -13,7 +15,7 @@ use crate::progress::Progress;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -101,6 +103,9 @@ pub struct Media {
     /// Titles, authors, tags and such, by the format's own key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// What it gives away beside what it is for; absent where nobody can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discloses: Option<BTreeSet<Disclosure>>,
 }
 
 /// One stream of a film or song.
@@ -183,6 +188,13 @@ pub struct Output {
     pub verification: Option<Verification>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The share of a broken input that came through, above 0 and at most 1: of a film's time, an archive's bytes, a pdf's pages, a
+    /// picture's rows. Absent where the input was whole, or nobody can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<f64>,
+    /// What the input gave away, and what of it is gone; absent where one of the two cannot be looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
     /// Where to download it; null until ready and again after `keep_outputs` has passed.
     pub url: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -101,6 +101,8 @@ fn plan_one(queues: &Queues, wanted: &OutputRequest, input: &Input, at: &str) ->
         media: Media::default(),
         verification: None,
         warnings: Vec::new(),
+        recovered: None,
+        receipt: None,
         url: None,
         ready_at: None,
     })

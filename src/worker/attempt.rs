@@ -117,7 +117,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let order = order(engine, limits, record, input.path().to_owned(), staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let files = AtomicUsize::new(0);
-    let publisher = Publisher { engine, lease: attempt.lease, limits, staging: &staging, files: &files };
+    let publisher = Publisher { engine, attempt, limits, staging: &staging, files: &files };
     let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
     let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
     *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold };

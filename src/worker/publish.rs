@@ -1,5 +1,6 @@
 //! From a child's word to a published output: nothing it says counts until it was measured here or in a fresh child.
 
+use super::running::RunningAttempt;
 use super::{Engine, verify};
 use crate::blobs::{BlobError, StagingFolder};
 use crate::convert::{Depth, Looks, Produced, ProducedFile};
@@ -7,7 +8,7 @@ use crate::converters;
 use crate::failure::{Code, Failure};
 use crate::format::Format;
 use crate::intake;
-use crate::job::{Lease, Media, Output, Record, State, Verification};
+use crate::job::{Media, Output, Receipt, Record, State, Verification};
 use crate::limits::Limits;
 use crate::probe;
 use crate::sandbox::{self, InputOrder, Order, Work};
@@ -29,7 +30,7 @@ const THUMBHASH_MAX: usize = 25;
 /// One output of an attempt on its way out.
 pub struct Publisher<'a> {
     pub engine: &'a Engine,
-    pub lease: Lease,
+    pub attempt: &'a RunningAttempt,
     pub limits: &'a Limits,
     pub staging: &'a StagingFolder,
     /// Counts the files of the attempt: the last part of their blob keys.
@@ -46,7 +47,8 @@ impl Publisher<'_> {
         match made {
             Ok((entries, artifacts)) => OutputDone { group: planned.group.clone(), entries, artifacts },
             Err(failure) => {
-                let failed = Output { state: State::Failed, error: Some(Failure { attempt: self.lease.attempt, ..failure }), ..planned.clone() };
+                let failed =
+                    Output { state: State::Failed, error: Some(Failure { attempt: self.attempt.lease.attempt, ..failure }), ..planned.clone() };
                 OutputDone { group: planned.group.clone(), entries: vec![failed], artifacts: BTreeMap::new() }
             }
         }
@@ -77,20 +79,22 @@ impl Publisher<'_> {
             let (media, verification) = self.prove(&path, size, file).instrument(tracing::info_span!("prove")).await?;
             let media = with_looks(media, produced.looks.as_ref());
             let sha256 = intake::digest(&path).await.map_err(|e| Failure::internal(e).stage("publish"))?;
-            let key = Record::artifact_key(self.lease, self.files.fetch_add(1, Ordering::Relaxed));
+            let key = Record::artifact_key(self.attempt.lease, self.files.fetch_add(1, Ordering::Relaxed));
             self.engine.blobs.publish(&path, &key).await.map_err(storage)?;
             self.engine.meters.published(&record.job.queue, size);
             artifacts.insert(name.clone(), key);
             let mut warnings = planned.warnings.clone();
             warnings.extend(produced.warnings.iter().take(50).cloned());
             entries.push(Output {
-                url: Some(format!("/v1/jobs/{}/outputs/{}", self.lease.job, url_path(&name))),
+                url: Some(format!("/v1/jobs/{}/outputs/{}", self.attempt.lease.job, url_path(&name))),
                 name,
                 state: State::Succeeded,
                 error: None,
                 size_bytes: Some(size),
                 sha256: Some(sha256),
                 format: file.format,
+                recovered: file.expect.recovered.filter(|share| verify::is_share(*share)),
+                receipt: Receipt::new(self.attempt.disclosed(), &media),
                 media,
                 verification,
                 warnings,

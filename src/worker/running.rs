@@ -1,13 +1,13 @@
 //! The attempts under way in this process: what the heartbeat tells the store about them, and how they are ended.
 
 use crate::convert::Level;
-use crate::job::{CancelMode, Lease, LogLine, Media};
+use crate::job::{CancelMode, Disclosure, Lease, LogLine, Media};
 use crate::progress::Progress;
 use crate::store::{PoolPresence, Renewal};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,8 @@ pub struct RunningAttempt {
     /// Kills the child.
     pub kill: CancellationToken,
     news: Mutex<News>,
+    /// What the input gives away, once it was looked into.
+    disclosed: OnceLock<BTreeSet<Disclosure>>,
     /// Budgets in milliseconds; a live change arrives with the heartbeat.
     limits: Mutex<(u64, u64)>,
 }
@@ -58,6 +60,7 @@ impl RunningAttempt {
             stop: CancellationToken::new(),
             kill: CancellationToken::new(),
             news: Mutex::default(),
+            disclosed: OnceLock::new(),
             limits: Mutex::new((soft_ms, hard_ms)),
         })
     }
@@ -106,7 +109,15 @@ impl RunningAttempt {
     }
 
     pub fn media(&self, media: Media) {
+        if let Some(found) = &media.discloses {
+            let _ = self.disclosed.set(found.clone());
+        }
         lock(&self.news).media = Some(media);
+    }
+
+    /// What the input gives away; none: not known.
+    pub fn disclosed(&self) -> Option<&BTreeSet<Disclosure>> {
+        self.disclosed.get()
     }
 
     pub fn log(&self, at: Timestamp, level: Level, source: &str, message: &str) {

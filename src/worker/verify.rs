@@ -29,7 +29,22 @@ pub fn verify(expect: &Expect, wanted: Format, sniffed: Option<Format>, found: &
     compare("frames", expect.frames, found.frames, expect.frames_tolerance);
     compare("pages", expect.pages, found.pages, 0);
     compare("entries", expect.entries, found.entries, 0);
+    if let Some(share) = expect.recovered {
+        // What was saved is less than the whole, and held against what came through.
+        let held = expect.duration_ms.or(expect.pages).or(expect.entries).or(expect.frames).or(expect.width.map(u64::from));
+        checks.push(Check {
+            name: "recovered".into(),
+            expected: "a part that is known".into(),
+            found: held.map_or("nothing to hold it against".into(), |_| format!("{share:.4}")),
+            passed: held.is_some_and(|held| held > 0) && is_share(share),
+        });
+    }
     Verification { passed: checks.iter().all(|c| c.passed), checks }
+}
+
+/// A share of a file that was broken: never nothing of it.
+pub fn is_share(share: f64) -> bool {
+    share > 0.0 && share <= 1.0
 }
 
 /// Some formats share their bytes' shape: text is text, and a compressed tar is a compressed file.
@@ -68,5 +83,20 @@ mod tests {
         assert!(!verify(&expect, mp4, Some(mp4), &found(20_000)).passed);
         assert!(!verify(&expect, mp4, Some(mp4), &Media::default()).passed);
         assert!(!verify(&expect, mp4, None, &found(60_000)).passed);
+    }
+
+    #[test]
+    fn what_was_saved_is_held_against_what_came_through() {
+        let mp4 = Format::parse("mp4").unwrap();
+        let saved = |share, ms| Expect { duration_ms: ms, duration_tolerance_ms: 100, recovered: Some(share), ..Expect::default() };
+        let found = |ms| Media { duration_ms: Some(ms), ..Media::default() };
+        let passes = |share, ms, there| verify(&saved(share, ms), mp4, Some(mp4), &found(there)).passed;
+        assert!(passes(0.63, Some(38_000), 38_000));
+        assert!(!passes(0.63, Some(38_000), 30_000), "less than came through");
+        assert!(!passes(0.63, Some(38_000), 60_000), "more than came through");
+        assert!(!passes(0.63, None, 38_000), "nothing to hold it against");
+        for share in [0.0, -1.0, 1.5, f64::NAN] {
+            assert!(!passes(share, Some(38_000), 38_000), "{share}");
+        }
     }
 }

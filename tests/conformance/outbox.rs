@@ -330,6 +330,8 @@ fn store_entry() -> millrace::job::Output {
         media: millrace::job::Media::default(),
         verification: None,
         warnings: vec![],
+        recovered: None,
+        receipt: None,
         url: None,
         ready_at: None,
     }

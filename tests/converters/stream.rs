@@ -102,6 +102,116 @@ fn a_ladder_is_made_of_one_decoding() {
     assert!(!std::fs::read_to_string(dir.join("manifest.mpd")).unwrap().contains(&*dir.to_string_lossy()));
 }
 
+/// A film that speaks German and French, with a second French track and subtitles in two languages.
+fn of_many_tongues(run: &Run) -> PathBuf {
+    let at = |name: &str| run.folder.path().join(name).to_string_lossy().into_owned();
+    for (name, said) in [("de.srt", "Guten Tag."), ("fr.srt", "Bonjour.")] {
+        std::fs::write(at(name), format!("1\n00:00:01,000 --> 00:00:02,500\n{said}\n")).unwrap();
+    }
+    let mut arguments = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=5"].map(str::to_owned).to_vec();
+    for hertz in [440, 550, 660] {
+        arguments.extend(["-f", "lavfi", "-i"].map(str::to_owned));
+        arguments.push(format!("sine=frequency={hertz}:sample_rate=48000:duration=5"));
+    }
+    let (de, fr, file) = (at("de.srt"), at("fr.srt"), at("tongues.mkv"));
+    let rest = [
+        "-i",
+        &de,
+        "-i",
+        &fr,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-map",
+        "2",
+        "-map",
+        "3",
+        "-map",
+        "4",
+        "-map",
+        "5",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-c:a",
+        "aac",
+        "-c:s",
+        "srt",
+        "-metadata:s:a:0",
+        "language=ger",
+        "-metadata:s:a:1",
+        "language=fre",
+        "-metadata:s:a:2",
+        "language=fre",
+        "-metadata:s:a:2",
+        "title=\"Le réalisateur\"",
+        "-metadata:s:s:0",
+        "language=ger",
+        "-metadata:s:s:1",
+        "language=fre",
+        "-disposition:a:0",
+        "0",
+        "-disposition:a:1",
+        "default",
+        &file,
+    ];
+    arguments.extend(rest.map(str::to_owned));
+    tool("ffmpeg", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    PathBuf::from(file)
+}
+
+#[test]
+fn tracks_are_there_to_choose_from() {
+    let run = Run::new();
+    let film = of_many_tongues(&run);
+    let options = json!({"ladder": [{"height": 90}], "segment": 2, "preset": "ultrafast"});
+    let (names, dir) = stream(&run, &film, "hls", options.clone());
+    let master = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    for wanted in [
+        // The default one comes first.
+        r#"TYPE=AUDIO,GROUP-ID="sound",NAME="français",LANGUAGE="fr",DEFAULT=YES,AUTOSELECT=YES,URI="sound-fr.m3u8""#,
+        r#"TYPE=AUDIO,GROUP-ID="sound",NAME="Deutsch",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,URI="sound-de.m3u8""#,
+        r#"TYPE=AUDIO,GROUP-ID="sound",NAME="Le réalisateur",LANGUAGE="fr",DEFAULT=NO,AUTOSELECT=YES,URI="sound-fr-2.m3u8""#,
+        r#"TYPE=SUBTITLES,GROUP-ID="words",NAME="Deutsch",LANGUAGE="de",DEFAULT=NO,AUTOSELECT=YES,URI="words-de.m3u8""#,
+        r#"AUDIO="sound",SUBTITLES="words""#,
+    ] {
+        assert!(master.contains(wanted), "{wanted}:\n{master}");
+    }
+    assert!(names.contains(&"result/words-fr.vtt".to_owned()), "{names:?}");
+    assert!(std::fs::read_to_string(dir.join("words-fr.vtt")).unwrap().contains("Bonjour."));
+    let probed = ffprobe(&dir.join("master.m3u8"));
+    let kinds = |kind: &str| probed["streams"].as_array().unwrap().iter().filter(|s| s["codec_type"] == kind).count();
+    // This FFmpeg passes over subtitles in a master playlist; their files it reads.
+    assert_eq!((kinds("video"), kinds("audio")), (1, 3));
+    let words = std::fs::read_to_string(dir.join("words-de.m3u8")).unwrap();
+    assert!(words.contains("#EXT-X-TARGETDURATION:6\n") && words.contains("\nwords-de.vtt\n#EXT-X-ENDLIST"), "{words}");
+    assert_eq!(codec(&ffprobe(&dir.join("words-de.vtt")), "subtitle"), "webvtt");
+    assert_eq!(tool("ffmpeg", &["-v", "error", "-i", &dir.join("master.m3u8").to_string_lossy(), "-map", "0", "-f", "null", "-"]), "");
+
+    let (_, dir) = stream(&run, &film, "dash", options.clone());
+    let manifest = std::fs::read_to_string(dir.join("manifest.mpd")).unwrap();
+    assert_eq!(manifest.matches("contentType=\"audio\"").count(), 3, "{manifest}");
+    for wanted in ["lang=\"fre\"", "lang=\"ger\"", "mimeType=\"text/vtt\" lang=\"de\"", "<BaseURL>words-fr.vtt</BaseURL>"] {
+        assert!(manifest.contains(wanted), "{wanted}:\n{manifest}");
+    }
+    roxmltree::Document::parse(&manifest).unwrap();
+
+    let mut few = options;
+    few["streams"] = json!({"audio": "de", "subtitles": [1]});
+    let (names, dir) = stream(&run, &film, "hls", few.clone());
+    let master = std::fs::read_to_string(dir.join("master.m3u8")).unwrap();
+    assert_eq!((master.matches("TYPE=AUDIO").count(), master.matches("TYPE=SUBTITLES").count()), (1, 1), "{master}");
+    assert!(master.contains("NAME=\"Deutsch\",LANGUAGE=\"de\",DEFAULT=YES"), "{master}");
+    assert!(names.contains(&"result/sound.m3u8".to_owned()), "one alone has the plain name: {names:?}");
+    few["subtitles"] = json!("drop");
+    let (names, _) = stream(&run, &film, "hls", few.clone());
+    assert!(!names.iter().any(|name| name.contains("words")), "{names:?}");
+    few["streams"]["audio"] = json!("tr");
+    fails(run.convert(&film, "hls", few), Code::InvalidOption);
+}
+
 #[test]
 fn every_codec_cuts_where_segments_begin() {
     let run = Run::new();

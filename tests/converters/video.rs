@@ -384,8 +384,6 @@ fn fates_are_as_the_manifest_says() {
     let run = Run::new();
     let (produced, _) =
         run.convert(&fixture("video/mp4/odd/damaged.mp4"), "mp4", json!({"copy": "never", "video": {"preset": "ultrafast"}})).unwrap();
-    let (cut, _) = run.convert(&fixture("video/mp4/odd/breaks_off.mp4"), "mp4", fast()).unwrap();
-    assert!(cut.warnings.iter().any(|w| w.contains("breaks off")), "{:?}", cut.warnings);
     assert!(produced.warnings.len() <= 1, "{:?}", produced.warnings);
 }
 

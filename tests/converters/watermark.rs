@@ -52,6 +52,21 @@ fn films_carry_a_mark() {
     }
     let faint = run.file(&film, "mp4", mark(json!({"position": "north_west", "opacity": 0.5}))).unwrap();
     near(colour(&faint, 0.0, 0.15, 0.2), [144, 16, 144], "half to be seen");
+    for to in ["jpeg", "png", "webp"] {
+        let poster = run.file(&film, to, mark(json!({}))).unwrap();
+        near(colour(&poster, 0.0, 0.85, 0.8), [255, 0, 255], to);
+        near(colour(&poster, 0.0, 0.4, 0.4), [32, 32, 32], to);
+        let mut sheet = mark(json!({}));
+        sheet["sheet"] = json!({"columns": 2, "rows": 2});
+        let sheet = run.file(&film, to, sheet).unwrap();
+        near(colour(&sheet, 0.0, 0.85, 0.8), [255, 0, 255], "one mark over the whole sheet");
+        near(colour(&sheet, 0.0, 0.4, 0.4), [32, 32, 32], "and none over each of its pictures");
+    }
+    let mut moving = mark(json!({}));
+    moving["animation"] = json!({"duration": 0.5});
+    let moving = image::open(run.file(&film, "webp", moving).unwrap()).unwrap().into_rgb8();
+    let (x, y) = (moving.width() * 85 / 100, moving.height() * 80 / 100);
+    near(moving.get_pixel(x, y).0.map(i32::from), [255, 0, 255], "a moving one");
     let (produced, dir) = run.convert(&film, "hls", mark(json!({}))).unwrap();
     let playlist =
         produced.files.iter().find(|f| f.name.ends_with(".m3u8") && f.name.contains("240")).unwrap_or_else(|| panic!("{:?}", produced.files));

@@ -9,6 +9,7 @@ mod hostile;
 pub mod http;
 mod kill;
 mod power;
+mod receipts;
 mod s3;
 mod slots;
 mod stale;

@@ -9,6 +9,7 @@ pub mod direct;
 pub mod events;
 pub mod jailed;
 pub mod loop_disk;
+pub mod package;
 pub mod picture;
 pub mod process;
 pub mod records;

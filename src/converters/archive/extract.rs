@@ -3,8 +3,9 @@
 use super::entry::Kind;
 use super::fault::{self, shown};
 use super::options::Options;
+use super::salvage::walk;
 use super::select::Selection;
-use super::walk::{self, Reading, walk};
+use super::walk::{self, Reading};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, ProducedFile, Spec};
 use crate::failure::Failure;
 use crate::format::{self, Family, Format, Sample};
@@ -24,7 +25,7 @@ impl Converter for Extract {
         let mut selection = Selection::new(options)?;
         let mut files: Vec<ProducedFile> = Vec::new();
         let mut index: HashMap<String, usize> = HashMap::new();
-        walk(&Reading::new(ctx, options), input, &mut |mut entry, data| {
+        let saved = walk(&Reading::new(ctx, options), input, &mut |mut entry, data| {
             if !selection.take(&mut entry)? || entry.is_folder() {
                 return Ok(());
             }
@@ -57,7 +58,7 @@ impl Converter for Extract {
         if produced.files.is_empty() {
             produced = produced.warn("No file was taken out of the archive.");
         }
-        Ok(produced)
+        Ok(saved.tell(produced))
     }
 }
 

@@ -3,7 +3,8 @@
 use super::entry::{Entry, Kind};
 use super::fault;
 use super::options::{ListOptions, Options};
-use super::walk::{self, Reading, walk};
+use super::salvage::walk;
+use super::walk::{self, Reading};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::Failure;
 use crate::format::Family;
@@ -24,15 +25,20 @@ impl Converter for List {
     type Options = ListOptions;
 
     fn convert(ctx: &Ctx, input: &Input, options: &ListOptions, output: &Output) -> Result<Produced, Failure> {
-        let reading_options = Options { password: options.password.clone(), name_encoding: options.name_encoding.clone(), ..Options::default() };
+        let reading_options = Options {
+            password: options.password.clone(),
+            name_encoding: options.name_encoding.clone(),
+            salvage: options.salvage,
+            ..Options::default()
+        };
         let mut reading = Reading::new(ctx, &reading_options);
-        reading.data = options.sha256 || options.test;
+        reading.data = options.sha256 || options.test || options.salvage;
         let file = std::fs::File::create(output.path()).map_err(fault::writing)?;
         let mut out = BufWriter::new(file);
         out.write_all(b"{\"entries\":[").map_err(fault::writing)?;
         let (mut seen, mut total, mut files, mut unpacked) = (HashSet::new(), 0u64, 0u64, 0u64);
         let mut warnings = Vec::new();
-        walk(&reading, input, &mut |entry, data| {
+        let saved = walk(&reading, input, &mut |entry, data| {
             let mut line = describe(&entry);
             if options.sha256 && entry.kind == Kind::File {
                 line["sha256"] = json!(hash(data)?);
@@ -63,7 +69,7 @@ impl Converter for List {
             file.expect.probe = false;
         }
         produced.warnings = warnings;
-        Ok(produced)
+        Ok(saved.tell(produced))
     }
 }
 

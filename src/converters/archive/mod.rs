@@ -20,6 +20,7 @@ mod options;
 mod preview;
 mod probe;
 mod repack;
+mod salvage;
 mod select;
 mod seven;
 mod sink;

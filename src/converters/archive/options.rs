@@ -18,6 +18,9 @@ pub struct Options {
     pub name_encoding: Option<String>,
     /// What happens to a second entry of the same path. Default: `rename`.
     pub on_duplicate: OnDuplicate,
+    /// Takes the whole entries of an archive that is cut off or damaged, with a warning for what is lost and the share that came
+    /// through, instead of refusing it. Default: false.
+    pub salvage: bool,
 }
 
 /// What happens to a second entry of the same path.
@@ -68,6 +71,9 @@ pub struct RepackOptions {
     pub name_encoding: Option<String>,
     /// What happens to a second entry of the same path. Default: `rename`.
     pub on_duplicate: OnDuplicate,
+    /// Takes the whole entries of an archive that is cut off or damaged, with a warning for what is lost and the share that came
+    /// through, instead of refusing it. Default: false.
+    pub salvage: bool,
     /// Time spent on a smaller file, 1 (fast) to 9 (small). Default: deflate 7, bzip2 9, xz 6, 7z 5; zstd as its own level 3. LZ4 has one.
     pub level: Option<u8>,
     /// Encrypts the result with this password (zip and 7z, AES-256; of a 7z the names too). Default: none.
@@ -95,6 +101,7 @@ impl RepackOptions {
             password: self.password.clone(),
             name_encoding: self.name_encoding.clone(),
             on_duplicate: self.on_duplicate,
+            salvage: self.salvage,
         }
     }
 }
@@ -111,6 +118,8 @@ pub struct ListOptions {
     pub sha256: bool,
     /// Tests the archive: every entry is unpacked and held against its checksum; a damaged one is named and fails the job. Default: false.
     pub test: bool,
+    /// Lists the whole entries of an archive that is cut off or damaged, instead of refusing it; each is unpacked to see. Default: false.
+    pub salvage: bool,
 }
 
 impl Validate for ListOptions {

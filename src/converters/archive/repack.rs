@@ -4,10 +4,11 @@ use super::compress::Compressor;
 use super::entry::{Entry, Kind};
 use super::fault::{self, shown};
 use super::options::RepackOptions;
+use super::salvage::walk;
 use super::select::Selection;
 use super::sink::{Sink, Threaded};
 use super::tar::TarSink;
-use super::walk::{self, Reading, walk};
+use super::walk::{self, Reading};
 use super::{libarchive, seven, volumes, zip_copy, zip_locked, zip_sink};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
 use crate::failure::{Code, Failure};
@@ -47,6 +48,7 @@ impl Converter for Repack {
 fn repack(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) -> Result<Produced, Failure> {
     let to = output.format.id();
     if (input.format.id(), to) == ("zip", "zip")
+        && !options.salvage
         && let Some(copied) = zip_copy::copy(ctx, input, options, output)?
     {
         return Ok(copied);
@@ -63,7 +65,7 @@ fn repack(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) ->
     };
     let mut sink = Threaded::start(ctx, sink)?;
     let mut entries = 0;
-    walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
+    let saved = walk(&Reading::new(ctx, &reading_options), input, &mut |mut entry, data| {
         if !selection.take(&mut entry)? {
             return Ok(());
         }
@@ -82,7 +84,7 @@ fn repack(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output) ->
     if entries == 0 {
         produced = produced.warn("No entry was taken; the result is empty.");
     }
-    Ok(produced)
+    Ok(saved.tell(produced))
 }
 
 /// A compressed file has one entry and no list of it.
@@ -106,11 +108,14 @@ fn recompress(ctx: &Ctx, input: &Input, options: &RepackOptions, output: &Output
     let whole = Entry::file(input.name.clone());
     let packed = walk::open(input)?;
     guard.follow(&[&packed]);
-    let source = walk::decompress(packed, input.format.id())?;
+    let reading_options = options.reading();
+    let reading = Reading::new(ctx, &reading_options);
+    let source = reading.forgiving(walk::decompress(packed, input.format.id())?);
     let mut source = super::guard::Metered::new(source, &mut guard, &whole);
     let target = Compressor::create(&output.path(), output.format.id(), options.level, ctx.threads).map_err(fault::writing)?;
     let mut sink = Threaded::start(ctx, Box::new(Single(target)))?;
     sink.add(whole.clone(), &mut source)?;
     sink.finish()?;
-    Ok(Produced::single(output, Expect { entries: Some(1), ..Expect::default() }))
+    let produced = Produced::single(output, Expect { entries: Some(1), ..Expect::default() });
+    Ok(if reading.cut.get() { produced.warn("The compressed file is damaged or cut off. What comes before is kept.") } else { produced })
 }

@@ -5,9 +5,10 @@ use super::guard::{Guard, Metered, Packed};
 use super::names::Encoding;
 use super::near::Near;
 use super::options::Options;
-use super::{fault, libarchive, seven, tar, zip};
+use super::{fault, libarchive, salvage, seven, tar, zip};
 use crate::convert::{Ctx, Input};
 use crate::failure::{Code, Failure};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
@@ -29,12 +30,24 @@ pub struct Reading<'a> {
     pub data: bool,
     /// Whether a compressed file that is no tar counts as an archive of one file.
     pub single: bool,
+    /// Whether what is whole of a broken archive is wanted.
+    pub salvage: bool,
+    /// Set when a compressed file broke off while it was salvaged.
+    pub cut: Cell<bool>,
 }
 
 impl<'a> Reading<'a> {
     pub fn new(ctx: &'a Ctx<'a>, options: &'a Options) -> Reading<'a> {
         let encoding = options.name_encoding.as_deref().and_then(Encoding::parse).unwrap_or(Encoding::Auto);
-        Reading { ctx, password: options.password.as_deref().filter(|p| !p.is_empty()), encoding, data: true, single: true }
+        let password = options.password.as_deref().filter(|p| !p.is_empty());
+        Reading { ctx, password, encoding, data: true, single: true, salvage: options.salvage, cut: Cell::new(false) }
+    }
+}
+
+impl Reading<'_> {
+    /// The bytes of a compressed file, up to where it breaks off where that is wanted.
+    pub fn forgiving<'r>(&'r self, source: impl Read + 'r) -> Box<dyn Read + 'r> {
+        if self.salvage { Box::new(salvage::Lenient::new(source, &self.cut)) } else { Box::new(source) }
     }
 }
 
@@ -123,12 +136,12 @@ fn single(reading: &Reading, input: &Input, guard: &mut Guard, visit: Visit) -> 
     guard.entry()?;
     if reading.data {
         let mut measuring = Guard::new(reading.ctx, input.size_bytes);
-        let mut source = Metered::new(decompress(open(input)?, format)?, &mut measuring, &entry);
+        let mut source = Metered::new(reading.forgiving(decompress(open(input)?, format)?), &mut measuring, &entry);
         let size = std::io::copy(&mut source, &mut std::io::sink()).map_err(|e| fault::reading(e, Some(&entry.path)))?;
         entry.size = Some(size);
     }
     let source = open(input)?;
     guard.follow(&[&source]);
-    let source = decompress(source, format)?;
+    let source = reading.forgiving(decompress(source, format)?);
     visit(entry.clone(), &mut Metered::new(source, guard, &entry))
 }

@@ -7,7 +7,7 @@ use crate::converters::av::codecs::Depth;
 use crate::converters::av::containers::{Container, container};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
-use crate::converters::av::open::{self, Source};
+use crate::converters::av::open::{self, Care, Source};
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Track, Trim};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::{Loudness, Shaping, Silence};
@@ -58,6 +58,9 @@ pub struct Options {
     pub copy: Copying,
     /// Puts the index of an m4a in front, so that it plays while it loads. Default: true.
     pub faststart: Option<bool>,
+    /// Keeps what is there of a file that breaks off or is damaged for the most part, with a warning and the share that came
+    /// through, instead of refusing it. Default: false.
+    pub salvage: bool,
     /// What happens to titles, artists and chapters. Default: keep.
     pub metadata: Metadata,
     /// What the result says of itself, above what the input says. Default: nothing.
@@ -126,7 +129,7 @@ impl Converter for Transcode {
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
-        let mut source = open::open(ctx, input)?;
+        let mut source = open::open_as(ctx, input, Care::of(options.salvage))?;
         let sounds = source.sounds();
         let Some(first) = sounds.first() else {
             let message = format!("There is no sound in this {} file.", input.format.name());
@@ -154,7 +157,8 @@ impl Converter for Transcode {
 fn expect(made: &Made) -> Expect {
     // What encoders put before and after, which not every container can say, and what containers round to.
     let tolerance = 100 + 3_000_000 / u64::from(made.sound_rate.max(8000)) + made.duration_us as u64 / 1_000_000;
-    Expect { duration_ms: Some(made.duration_us as u64 / 1000), duration_tolerance_ms: tolerance, probe: true, ..Expect::default() }
+    let duration_ms = Some(made.duration_us as u64 / 1000);
+    Expect { duration_ms, duration_tolerance_ms: tolerance, recovered: made.recovered, probe: true, ..Expect::default() }
 }
 
 /// What all files of one recording have in common.

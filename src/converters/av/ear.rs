@@ -202,7 +202,6 @@ impl<'a> Listening<'a> {
             source.seek(start_us);
         }
         let mut ear = Ear::new(ctx, source, self.from, self.window, self.rate, self.filters)?;
-        let mut warnings = source.notes.clone();
         let mut pump = Pump::new(ctx, source, self.stage, expected);
         while let Some(packet) = pump.next(&[index])? {
             ear.feed(ctx, &packet, hear)?;
@@ -213,7 +212,6 @@ impl<'a> Listening<'a> {
         }
         ear.finish(ctx, hear)?;
         fault::flush_words(ctx);
-        warnings.extend(judge(ctx, &[&ear.tally], expected)?);
-        Ok(warnings)
+        Ok(judge(ctx, source, &[&ear.tally], expected)?.warnings)
     }
 }

@@ -36,6 +36,11 @@ pub fn opening(ctx: &Ctx, input: &Input, error: Error) -> Failure {
     detailed(ctx, failure, error).stage("open")
 }
 
+/// A file of which only a part is there.
+pub fn broken(message: String) -> Failure {
+    Failure::corrupt(message).hint("Set `salvage` of video.transcode or audio.transcode to keep what is there.")
+}
+
 fn damaged(input: &Input) -> Failure {
     Failure::corrupt(format!("The file is not a readable {} file; it is damaged or incomplete.", input.format.name()))
 }

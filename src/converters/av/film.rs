@@ -6,7 +6,7 @@ use super::ffi::Kind;
 use super::lane::{Tally, Window};
 use super::lanes::{Lanes, Setting};
 use super::mux::Mux;
-use super::open::Source;
+use super::open::{Care, LEAST_SHARE, Source};
 use super::options::{AudioOptions, Metadata, Tags, Trim, VideoOptions};
 use super::passes::Pass;
 use super::plan::{Fate, Planned};
@@ -55,6 +55,10 @@ pub struct Made {
     pub cues: u64,
     /// Samples a second of encoded sound; 0 without.
     pub sound_rate: u32,
+    /// Where each track of sound ends, in the order of the result.
+    pub sound_ends_us: Vec<i64>,
+    /// The share of a broken file that came through.
+    pub recovered: Option<f64>,
     pub warnings: Vec<String>,
 }
 
@@ -108,8 +112,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     ctx.progress(stage, total_ms, total_ms, "ms");
     fault::flush_words(ctx);
     let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
-    let mut warnings = source.notes.clone();
-    warnings.append(&mut lanes.remarks);
+    let mut warnings = std::mem::take(&mut lanes.remarks);
     let (mut tallies, words) = (lanes.tallies(), lanes.words());
     // Where nothing but words is wanted, how far the film was read is all that tells whether it is whole.
     let passed = Tally { end_us: passed_us, read_us: passed_us, packets: 1, frames: 1, ..Tally::default() };
@@ -119,7 +122,8 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
         }
         tallies.push(&passed);
     }
-    warnings.extend(judge(ctx, &tallies, expected)?);
+    let Judgement { warnings: said, recovered } = judge(ctx, source, &tallies, expected)?;
+    warnings.extend(said);
     let (cues, unread) = (words.iter().map(|t| t.frames).sum(), words.iter().map(|t| t.errors).sum::<u64>());
     if unread > 0 {
         warnings.push(format!("{unread} lines of subtitles could not be read."));
@@ -127,8 +131,10 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let ends = lanes.tallies().into_iter().chain(words).map(|t| t.end_us);
     let duration_us = ends.max().unwrap_or(0);
+    let sounds = order.streams.iter().map(|s| s.index).filter(|index| source.streams[*index].kind == Kind::Audio);
+    let sound_ends_us = sounds.filter_map(|index| lanes.end_us(index)).collect();
     let Lanes { sizes, rate, sound_rate, .. } = lanes;
-    Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, warnings })
+    Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, sound_ends_us, recovered, warnings })
 }
 
 fn too_late(start_us: i64) -> Failure {
@@ -136,33 +142,44 @@ fn too_late(start_us: i64) -> Failure {
     Failure::new(Code::InvalidOption, message).stage("open")
 }
 
+/// What came through, in words and as a share.
+#[derive(Debug, Default)]
+pub struct Judgement {
+    pub warnings: Vec<String>,
+    /// Of a file that is broken.
+    pub recovered: Option<f64>,
+}
+
 /// Whether enough of the file came through, and what has to be said about it.
-pub fn judge(ctx: &Ctx, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Vec<String>, Failure> {
-    let mut warnings = Vec::new();
+pub fn judge(ctx: &Ctx, source: &Source, tallies: &[&Tally], expected_us: Option<i64>) -> Result<Judgement, Failure> {
+    let mut judgement = Judgement::default();
+    let salvage = source.care == Care::Salvage;
     let end_us = tallies.iter().map(|t| t.read_us).max().unwrap_or(0);
     let errors: u64 = tallies.iter().map(|t| t.errors).sum();
     let first = tallies.iter().filter_map(|t| t.first_error_us).min();
     if tallies.iter().all(|t| t.frames == 0 || t.end_us <= 0) || end_us <= 0 {
         return Err(Failure::corrupt("Nothing in the file could be decoded.").detail(fault::flush_words(ctx)).stage("decode"));
     }
-    for tally in tallies.iter().filter(|t| t.errors > 0) {
+    for tally in tallies.iter().filter(|t| t.errors > 0 && !salvage) {
         if tally.frames < tally.packets / 2 {
             let message = format!("Most of the file is damaged, from {} on.", fault::clock(tally.first_error_us.unwrap_or(0)));
-            return Err(Failure::corrupt(message).stage("decode"));
+            return Err(fault::broken(message).stage("decode"));
         }
     }
-    if let Some(expected) = expected_us {
-        if end_us < expected / 2 {
-            let message = format!("The file breaks off at {} of {}.", fault::clock(end_us), fault::clock(expected));
-            return Err(Failure::corrupt(message).stage("decode"));
+    let share = expected_us.filter(|expected| *expected - end_us > SECOND_US / 8).map(|expected| end_us as f64 / expected as f64);
+    if let Some(share) = share.filter(|share| *share < LEAST_SHARE) {
+        let place = format!("The file breaks off at {} of {}", fault::clock(end_us), fault::clock(expected_us.unwrap_or(0)));
+        if !salvage {
+            return Err(fault::broken(format!("{place}.")).stage("decode"));
         }
-        if expected - end_us > SECOND_US / 8 && end_us < expected / 100 * 97 {
-            warnings.push(format!("The file breaks off at {} of {}; what is there was kept.", fault::clock(end_us), fault::clock(expected)));
-        }
+        judgement = Judgement { warnings: vec![format!("{place}; what is there was kept.")], recovered: Some(share) };
+    } else if let Some(there) = source.there {
+        judgement.warnings.push("The file is cut off; what is there was kept.".into());
+        judgement.recovered = salvage.then_some(there);
     }
     if errors > 0 {
         let places = if errors == 1 { "One damaged place was".into() } else { format!("{errors} damaged places were") };
-        warnings.push(format!("{places} passed over, the first at {}.", fault::clock(first.unwrap_or(0))));
+        judgement.warnings.push(format!("{places} passed over, the first at {}.", fault::clock(first.unwrap_or(0))));
     }
-    Ok(warnings)
+    Ok(judgement)
 }

@@ -133,6 +133,11 @@ impl Lanes {
         self.all.iter().flatten().filter(|lane| !matches!(lane, Lane::Words(_))).map(Lane::tally).collect()
     }
 
+    /// Where the track made of this stream ends.
+    pub fn end_us(&self, index: usize) -> Option<i64> {
+        self.all.get(index)?.as_ref().map(|lane| lane.tally().end_us)
+    }
+
     /// What came of subtitles that are written anew.
     pub fn words(&self) -> Vec<&Tally> {
         self.all.iter().flatten().filter(|lane| matches!(lane, Lane::Words(_))).map(Lane::tally).collect()

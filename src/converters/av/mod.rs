@@ -7,6 +7,7 @@ mod bitrates;
 pub mod codecs;
 pub mod containers;
 pub mod decode;
+mod disclosed;
 pub mod drawing;
 pub mod ear;
 mod encoding;

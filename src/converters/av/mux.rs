@@ -43,7 +43,7 @@ const STALE: &[&str] = &[
 ];
 
 /// Whether a tag says where something was recorded: `location`, `com.apple.quicktime.location.ISO6709`, `RECORDING_LOCATION`, `GPSLatitude` ...
-fn is_place(key: &str) -> bool {
+pub fn is_place(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["location", "iso6709", "gps", "latitude", "longitude", "altitude", "\u{a9}xyz"].iter().any(|word| key.contains(word))
 }

@@ -9,9 +9,29 @@ use crate::format::Format;
 use ffmpeg_next::{Dictionary, format::context};
 use std::io::Read;
 
+/// A film of which less is there is not the film.
+pub const LEAST_SHARE: f64 = 0.97;
+
+/// What is done with a file that breaks off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Care {
+    /// It is refused.
+    #[default]
+    Whole,
+    /// What is there is kept.
+    Salvage,
+}
+
+impl Care {
+    pub fn of(salvage: bool) -> Care {
+        if salvage { Care::Salvage } else { Care::Whole }
+    }
+}
+
 /// An open file.
 pub struct Source {
     origin: Input,
+    pub care: Care,
     pub input: context::Input,
     pub streams: Vec<Facts>,
     /// Where the file's own clock begins.
@@ -23,8 +43,8 @@ pub struct Source {
     margin_us: i64,
     /// Its tracks of sound say to the sample where they end.
     exact_ends: bool,
-    /// What is to be said of the file in any case.
-    pub notes: Vec<String>,
+    /// The share of its bytes that is there, where it says how many there should be.
+    pub there: Option<f64>,
 }
 
 /// The bytes of the first picture beside the film or sound.
@@ -35,6 +55,10 @@ pub fn cover(ctx: &Ctx, input: &Input) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
+    open_as(ctx, input, Care::Whole)
+}
+
+pub fn open_as(ctx: &Ctx, input: &Input, care: Care) -> Result<Source, Failure> {
     ffi::load().map_err(Failure::internal)?;
     ffi::catch_log();
     ctx.check()?;
@@ -42,7 +66,7 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     if input.size_bytes == 0 {
         return Err(Failure::corrupt("The file is empty.").stage("open"));
     }
-    let cut_off = riff_cut(input)?;
+    let there = riff_share(input, care)?;
     let path = input.path.to_str().ok_or_else(|| Failure::internal("the path of the input is not UTF-8"))?;
     let mut opened = Err(ffmpeg_next::Error::DemuxerNotFound);
     for demuxer in demuxers(input.format) {
@@ -65,6 +89,7 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
     let margin_us = if matches!(input.format.id(), "ts" | "mpg") { 10 * SECOND_US } else { 0 };
     let source = Source {
         origin: input.clone(),
+        care,
         input: opened,
         streams,
         // The times of a script count from the start of the film that it was written for.
@@ -73,28 +98,28 @@ pub fn open(ctx: &Ctx, input: &Input) -> Result<Source, Failure> {
         guessed,
         margin_us,
         exact_ends,
-        notes: cut_off.into_iter().collect(),
+        there,
     };
     source.check(ctx)?;
     Ok(source)
 }
 
-/// What is to be said of a RIFF file (AVI, WAV) shorter than its own first line says: FFmpeg takes it as if that were all.
-fn riff_cut(input: &Input) -> Result<Option<String>, Failure> {
+/// How much is there of a RIFF file (AVI, WAV) shorter than its own first line says: FFmpeg takes it as if that were all.
+fn riff_share(input: &Input, care: Care) -> Result<Option<f64>, Failure> {
     let mut head = [0; 8];
     let read = std::fs::File::open(&input.path).and_then(|mut file| file.read_exact(&mut head));
     let claimed = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])) + 8;
-    // Writers to a pipe do not know the size.
+    // Writers to a pipe do not know the size, and a few bytes of padding are forgotten by many.
     let unknown = claimed <= 8 || claimed > u64::from(u32::MAX);
-    if read.is_err() || !head.starts_with(b"RIFF") || unknown || claimed <= input.size_bytes {
+    if read.is_err() || !head.starts_with(b"RIFF") || unknown || claimed <= input.size_bytes + 16 {
         return Ok(None);
     }
-    let share = format!("{} of {claimed} bytes are there", input.size_bytes);
-    if input.size_bytes < claimed / 2 {
-        return Err(Failure::corrupt(format!("The file is cut off: {share}.")).stage("open"));
+    let share = input.size_bytes as f64 / claimed as f64;
+    if care == Care::Whole && share < LEAST_SHARE {
+        let message = format!("The file is cut off: {} of {claimed} bytes are there.", input.size_bytes);
+        return Err(fault::broken(message).stage("open"));
     }
-    // A few bytes of padding are forgotten by many writers.
-    Ok((input.size_bytes + 16 < claimed).then(|| format!("The file is cut off: {share}; what is there was kept.")))
+    Ok(Some(share))
 }
 
 /// A file of nothing but subtitles.
@@ -124,7 +149,7 @@ fn demuxer_names(demuxer: &str) -> &str {
 impl Source {
     /// The same file once more, from its beginning.
     pub fn again(&self, ctx: &Ctx) -> Result<Source, Failure> {
-        open(ctx, &self.origin)
+        open_as(ctx, &self.origin, self.care)
     }
 
     /// Refuses what is too long or too large, before anything is decoded.

@@ -6,6 +6,7 @@ mod tracks;
 mod video;
 
 pub use audio::{AudioCodec, AudioOptions};
+pub use language::Language;
 pub use tracks::{Streams, Subtitles, Track};
 pub use video::{Crop, Deinterlace, Denoise, Fit, Profile, SIDE_MAX, Speed, ToneMap, Tune, VideoCodec, VideoOptions};
 

@@ -4,7 +4,7 @@ use super::ffi::{self, Facts, Kind};
 use super::geometry::Turn;
 use super::lane::micros;
 use super::open::{self, Source};
-use super::{SECOND_US, decode, fault};
+use super::{SECOND_US, decode, disclosed, fault};
 use crate::convert::{Ctx, Depth, Input};
 use crate::failure::Failure;
 use crate::job::{Media, Stream};
@@ -26,6 +26,7 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     for (key, value) in ffi::tags(&source.input).into_iter().take(50) {
         media.tags.insert(key.to_lowercase(), value.chars().take(500).collect());
     }
+    media.discloses = Some(disclosed::disclosed(&source));
     if depth == Depth::Proof {
         prove(ctx, &mut source)?;
     }
@@ -49,7 +50,7 @@ fn script(ctx: &Ctx, source: &mut Source, depth: Depth) -> Result<Media, Failure
     }
     fault::flush_words(ctx);
     let duration_ms = Some(end_us.max(0) as u64 / 1000);
-    Ok(Media { duration_ms, streams: source.streams.iter().map(stream).collect(), ..Media::default() })
+    Ok(Media { duration_ms, streams: source.streams.iter().map(stream).collect(), discloses: Some(disclosed::disclosed(source)), ..Media::default() })
 }
 
 fn stream(facts: &Facts) -> Stream {

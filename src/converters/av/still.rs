@@ -13,6 +13,15 @@ pub fn shown(picture: &Facts) -> (Turn, (u32, u32)) {
     (turn, squared(turn.turned((picture.width, picture.height)), turn.turned(picture.aspect)))
 }
 
+fn scale((width, height): (u32, u32)) -> String {
+    format!("scale=w={width}:h={height}:flags=bicubic")
+}
+
+/// What makes SDR of HDR. Small first: the light of HDR takes twelve bytes a pixel.
+fn light(from: Colour, size: (u32, u32)) -> String {
+    hdr(from).map(|hdr| format!("{},{},", scale(size), to_sdr(hdr))).unwrap_or_default()
+}
+
 /// A format of one still picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -58,11 +67,17 @@ impl Still {
     }
 
     /// The filters that make such a picture of this size of an upright one of these colours.
-    pub fn filters(self, from: Colour, (width, height): (u32, u32)) -> String {
-        // Small first: the light of HDR takes twelve bytes a pixel.
-        let light = hdr(from).map(|hdr| format!("scale=w={width}:h={height}:flags=bicubic,{},", to_sdr(hdr))).unwrap_or_default();
-        let (range, pixels) = (self.range(), self.pixels());
-        format!("{light}scale=w={width}:h={height}:flags=bicubic{range},setsar=sar=1/1,format=pix_fmts={pixels}")
+    pub fn filters(self, from: Colour, size: (u32, u32)) -> String {
+        format!("{}{}", light(from, size), self.finish(size))
+    }
+
+    /// As [`Still::filters`], with further ones while the colours are the film's own; `whole` is the size that they make of it.
+    pub fn filters_with(self, from: Colour, size: (u32, u32), further: &[String], whole: (u32, u32)) -> String {
+        format!("{}{},{},{}", light(from, size), scale(size), further.join(","), self.finish(whole))
+    }
+
+    fn finish(self, size: (u32, u32)) -> String {
+        format!("{}{},setsar=sar=1/1,format=pix_fmts={}", scale(size), self.range(), self.pixels())
     }
 
     /// The bytes of the picture's file.

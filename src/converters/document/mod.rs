@@ -2,7 +2,9 @@
 
 mod compound;
 mod csv_shape;
+mod disclosed;
 mod epub;
+mod fonts;
 mod markdown;
 mod office;
 mod pdf;

@@ -1,13 +1,13 @@
 //! Measures documents.
 
-use super::{pdf, source};
+use super::{disclosed, pdf, source};
 use crate::convert::{Ctx, Depth, Input};
 use crate::failure::{Code, Failure};
 use crate::job::Media;
 use hayro_interpret::{Context, DummyDevice, InterpreterCache, InterpreterSettings, TransformExt, interpret_page};
 use hayro_syntax::Pdf;
 use kurbo::Rect;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use zip::ZipArchive;
@@ -34,7 +34,7 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
             source::check(ctx, input)?;
             of_package(input, depth)
         }
-        _ => source::check(ctx, input).map(|()| Media::default()),
+        _ => source::check(ctx, input).and_then(|()| of_text(input)),
     }
 }
 
@@ -56,8 +56,22 @@ fn prove(ctx: &Ctx, pdf: &Pdf) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What texts and the files of before 2007 give away; the rest of them is not to be had cheaply.
+fn of_text(input: &Input) -> Result<Media, Failure> {
+    let wrong = |e: std::io::Error| Failure::internal(e).stage("open");
+    let discloses = match input.format.id() {
+        "rtf" => Some(disclosed::of_rich_text(&std::fs::read(&input.path).map_err(wrong)?)),
+        "html" => Some(disclosed::of_page(&std::fs::read(&input.path).map_err(wrong)?)),
+        "doc" | "xls" | "ppt" => disclosed::of_compound(File::open(&input.path).map_err(wrong)?),
+        // There is nothing in them but their text.
+        "txt" | "md" | "csv" | "tsv" => Some(BTreeSet::new()),
+        _ => None,
+    };
+    Ok(Media { discloses, ..Media::default() })
+}
+
 fn of_pdf(pdf: &Pdf) -> Media {
-    let mut media = Media { pages: Some(pdf.pages().len() as u64), ..Media::default() };
+    let mut media = Media { pages: Some(pdf.pages().len() as u64), discloses: Some(disclosed::pdf::disclosed(pdf)), ..Media::default() };
     for (key, value) in information(pdf) {
         tag(&mut media, key, &value);
     }
@@ -100,11 +114,14 @@ fn of_package(input: &Input, depth: Depth) -> Result<Media, Failure> {
         return Ok(media);
     }
     let mut zip = ZipArchive::new(File::open(&input.path).map_err(|e| wrong(&e))?).map_err(|e| wrong(&e))?;
-    for part in ["docProps/app.xml", "docProps/core.xml", "meta.xml"] {
+    let mut found = disclosed::package::disclosed(&mut zip);
+    let book = zip.file_names().flatten().find(|name| name.ends_with(".opf")).map(|name| name.to_string());
+    for part in ["docProps/app.xml", "docProps/core.xml", "meta.xml"].into_iter().chain(book.as_deref()) {
         let Some(text) = read(&mut zip, part) else { continue };
         let Ok(xml) = roxmltree::Document::parse(&text) else { continue };
         for node in xml.descendants().filter(|n| n.is_element()) {
             let words = node.text().unwrap_or_default().trim();
+            found.extend(disclosed::of_property(node.tag_name().name()).filter(|_| !words.is_empty()));
             match node.tag_name().name() {
                 "Pages" | "Slides" => media.pages = words.parse().ok().filter(|n| *n > 0).or(media.pages),
                 "document-statistic" => media.pages = node.attributes().find(|a| a.name() == "page-count").and_then(|a| a.value().parse().ok()),
@@ -115,6 +132,7 @@ fn of_package(input: &Input, depth: Depth) -> Result<Media, Failure> {
             }
         }
     }
+    media.discloses = Some(found);
     if input.format.id() == "pptx" {
         let is_slide = |name: &str| name.strip_prefix("ppt/slides/slide").is_some_and(|rest| rest.ends_with(".xml"));
         media.pages = Some(zip.file_names().flatten().filter(|name| is_slide(name)).count() as u64);

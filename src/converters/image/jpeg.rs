@@ -6,7 +6,7 @@ use super::picture::{Picture, Planes};
 use crate::failure::Failure;
 use image::{DynamicImage, GrayImage, RgbImage};
 use std::borrow::Cow;
-use turbojpeg::{Colorspace, Compressor, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp, YuvImage, YuvPlanesImage};
+use turbojpeg::{Colorspace, Compressor, DecompressHeader, Decompressor, Image, PixelFormat, ScalingFactor, Subsamp, YuvImage, YuvPlanesImage};
 
 /// More scans than any encoder writes; a file with thousands is an attack on our time.
 const SCANS_MAX: u32 = 500;
@@ -20,6 +20,9 @@ pub struct Header {
     pub exif: Option<Vec<u8>>,
     pub xmp: Option<Vec<u8>>,
     pub icc: Option<Vec<u8>>,
+    /// What Photoshop left: the IPTC is in it.
+    pub photoshop: Option<Vec<u8>>,
+    pub comment: bool,
     /// Adobe's writers store ink inverted.
     pub adobe: bool,
     /// Coded without loss, as only raw files are.
@@ -65,6 +68,8 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
                     profile.push((*number, part));
                 }
             }
+            0xed => found.photoshop = found.photoshop.or_else(|| Some(segment.to_vec())),
+            0xfe => found.comment |= segment.iter().any(|byte| !matches!(byte, 0 | b' ')),
             0xee if segment.starts_with(b"Adobe") => found.adobe = true,
             _ => {}
         }
@@ -90,8 +95,30 @@ fn tolerate(result: turbojpeg::Result<()>) -> Result<(), Failure> {
     result.or_else(|e| if harmless(&e) { Ok(()) } else { Err(damaged(e)) })
 }
 
+/// As [`tolerate`], of a file that is known to be broken: the pixels that are missing are made up.
+fn tolerate_breaks(result: turbojpeg::Result<()>) -> Result<(), Failure> {
+    let made_up = |e: &turbojpeg::Error| ["Premature end", "Corrupt JPEG data"].iter().any(|t| e.to_string().contains(t));
+    result.or_else(|e| if harmless(&e) || made_up(&e) { Ok(()) } else { Err(damaged(e)) })
+}
+
 /// Decodes to the smallest size the codec gives that is not below `at_least`; planes only when `planes` are of use.
 pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool) -> Result<Picture, Failure> {
+    let (mut codec, found, (width, height)) = open(bytes, header, at_least)?;
+    let planar = matches!(found.colorspace, Colorspace::YCbCr | Colorspace::Gray) && found.subsamp != Subsamp::Unknown && !found.is_lossless;
+    if planes && planar {
+        return decode_planes(&mut codec, bytes, width, height, found.subsamp).map(Picture::Planes);
+    }
+    decode_pixels(&mut codec, bytes, header, &found, (width, height), tolerate).map(Picture::Pixels)
+}
+
+/// Decodes what is there of a broken file.
+pub fn decode_broken(bytes: &[u8], header: &Header, at_least: (u32, u32)) -> Result<DynamicImage, Failure> {
+    let (mut codec, found, size) = open(bytes, header, at_least)?;
+    decode_pixels(&mut codec, bytes, header, &found, size, tolerate_breaks)
+}
+
+/// A decoder that has read the header, and the size that it will give.
+fn open(bytes: &[u8], header: &Header, at_least: (u32, u32)) -> Result<(Decompressor, DecompressHeader, (usize, usize)), Failure> {
     let mut codec = Decompressor::new().map_err(Failure::internal)?;
     codec.set_scan_limit(SCANS_MAX).map_err(Failure::internal)?;
     let found = codec.read_header(bytes).map_err(damaged)?;
@@ -101,11 +128,18 @@ pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool)
     }
     let factor = if found.is_lossless { ScalingFactor::ONE } else { scaling(found.width, found.height, at_least) };
     codec.set_scaling_factor(factor).map_err(Failure::internal)?;
-    let (width, height) = (factor.scale(found.width), factor.scale(found.height));
-    let planar = matches!(found.colorspace, Colorspace::YCbCr | Colorspace::Gray) && found.subsamp != Subsamp::Unknown && !found.is_lossless;
-    if planes && planar {
-        return decode_planes(&mut codec, bytes, width, height, found.subsamp).map(Picture::Planes);
-    }
+    let size = (factor.scale(found.width), factor.scale(found.height));
+    Ok((codec, found, size))
+}
+
+fn decode_pixels(
+    codec: &mut Decompressor,
+    bytes: &[u8],
+    header: &Header,
+    found: &DecompressHeader,
+    (width, height): (usize, usize),
+    tolerate: fn(turbojpeg::Result<()>) -> Result<(), Failure>,
+) -> Result<DynamicImage, Failure> {
     let format = match found.colorspace {
         Colorspace::CMYK | Colorspace::YCCK => PixelFormat::CMYK,
         Colorspace::Gray => PixelFormat::GRAY,
@@ -125,7 +159,7 @@ pub fn decode(bytes: &[u8], header: &Header, at_least: (u32, u32), planes: bool)
         PixelFormat::GRAY => GrayImage::from_raw(w, h, pixels).map(DynamicImage::from),
         _ => RgbImage::from_raw(w, h, pixels).map(DynamicImage::from),
     };
-    image.map(Picture::Pixels).ok_or_else(|| Failure::internal("a buffer of the wrong size"))
+    image.ok_or_else(|| Failure::internal("a buffer of the wrong size"))
 }
 
 /// The factors with vector code, the smallest that is large enough.

@@ -7,9 +7,10 @@ mod animation;
 mod apng;
 mod colour;
 mod decoders;
+mod disclosed;
 mod effects;
 mod encode;
-mod exif;
+pub(super) mod exif;
 mod frames;
 pub(super) mod geometry;
 mod heif;
@@ -28,6 +29,7 @@ mod preview;
 mod probe;
 mod psd;
 mod raw;
+mod salvage;
 mod sequence;
 mod set;
 mod smart;
@@ -39,7 +41,7 @@ mod tone;
 mod transcode;
 mod turns;
 pub(super) mod webp;
-mod xmp;
+pub(super) mod xmp;
 
 /// What is read; every converter of the family reads all of it.
 const READS: &[&str] = &[

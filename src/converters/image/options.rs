@@ -69,6 +69,9 @@ pub struct Options {
     pub bit_depth: Option<u8>,
     /// What happens to colours that are not sRGB. Default: `srgb`.
     pub profile: Profile,
+    /// Takes the rows that are there of a jpeg or png that is cut off, with a warning and their share, instead of refusing it; the
+    /// others are white or transparent. Default: false.
+    pub salvage: bool,
     /// Which metadata (EXIF, XMP) is removed. Default: `all`.
     pub strip: Strip,
 
@@ -105,6 +108,7 @@ impl Default for Options {
             blur: None,
             sharpen: None,
             watermark: None,
+            salvage: false,
             quality: None,
             target_bytes: None,
             lossless: false,

@@ -1,12 +1,12 @@
 //! Measures pictures.
 
 use super::picture::Picture;
-use super::{exif, open};
+use super::{disclosed, exif, open};
 use crate::convert::{Ctx, Depth, Input};
 use crate::failure::Failure;
 use crate::job::Media;
 
-/// Size as displayed, frames, pages and a few tags; the proof also decodes every frame.
+/// Size as displayed, frames, pages, a few tags and what they give away; the proof also decodes every frame.
 pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     let opened = open::open(ctx, input, 1)?;
     let facts = &opened.facts;
@@ -15,6 +15,7 @@ pub fn probe(ctx: &Ctx, input: &Input, depth: Depth) -> Result<Media, Failure> {
     media.frames = (facts.frames > 1).then_some(facts.frames);
     media.pages = (facts.pages > 1).then_some(facts.pages);
     media.tags = facts.exif.as_deref().map(exif::tags).unwrap_or_default();
+    media.discloses = Some(disclosed::disclosed(&opened, input.format));
     if depth == Depth::Proof {
         if facts.frames > 1 {
             for (n, frame) in opened.frames(input)?.enumerate() {

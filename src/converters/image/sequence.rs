@@ -78,7 +78,7 @@ pub fn pages(work: &mut Work) -> Result<Made, Failure> {
         let still = work.still();
         let plan = work.fitted(to, still.shown(), options)?;
         let mut rendition = still.rendition(to, plan)?;
-        let decoded = work.opened.decode(work.input, still.wanted(&rendition), still.takes_planes(&rendition))?;
+        let decoded = work.decoded(still.wanted(&rendition), still.takes_planes(&rendition))?;
         still.aim(&decoded, &mut rendition)?;
         first.get_or_insert(plan.canvas);
         still.shaped(Cow::Owned(decoded), &rendition)
@@ -101,7 +101,7 @@ pub fn icon(work: &mut Work) -> Result<Made, Failure> {
         renditions.push(still.rendition(work.output.format, work.fitted(work.output.format, still.shown(), &square)?)?);
     }
     let wanted = renditions.iter().map(|r| still.wanted(r)).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-    let decoded = work.opened.decode(work.input, wanted, false)?;
+    let decoded = work.decoded(wanted, false)?;
     let mut pictures: Vec<DynamicImage> = Vec::new();
     for rendition in &mut renditions {
         work.ctx.check()?;
@@ -135,7 +135,7 @@ pub fn single(work: &mut Work, still: &Still) -> Result<Made, Failure> {
         work.warnings.push(format!("The metadata was left out: {} has no place for it.", to.name()));
     }
     work.ctx.progress("decode", 0, 1, "frames");
-    let decoded = work.opened.decode(work.input, still.wanted(&rendition), still.takes_planes(&rendition))?;
+    let decoded = work.decoded(still.wanted(&rendition), still.takes_planes(&rendition))?;
     work.opened.bytes = Vec::new();
     work.ctx.check()?;
     still.aim(&decoded, &mut rendition)?;

@@ -31,7 +31,7 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
     let total = renditions.len() as u64;
     ctx.progress("decode", 0, total, "files");
     let wanted = renditions.iter().map(|r| still.wanted(r)).fold((1, 1), |a, b| (a.0.max(b.0), a.1.max(b.1)));
-    let decoded = work.opened.decode(work.input, wanted, renditions.iter().all(|r| still.takes_planes(r)))?;
+    let decoded = work.decoded(wanted, renditions.iter().all(|r| still.takes_planes(r)))?;
     work.opened.bytes = Vec::new();
     let mut files = Vec::new();
     for (n, rendition) in renditions.iter_mut().enumerate() {
@@ -46,7 +46,7 @@ pub fn make(work: &mut Work) -> Result<Produced, Failure> {
             true => rendition.to.file_name(output.stem()),
             false => rendition.to.file_name(&format!("{}-{width}w", output.stem())),
         };
-        let expect = Expect { probe: true, ..sequence::expect_one(rendition.to, rendition.plan.canvas) };
+        let expect = Expect { probe: true, recovered: work.recovered, ..sequence::expect_one(rendition.to, rendition.plan.canvas) };
         files.push(ProducedFile { file: file_name(&path), name, format: rendition.to, expect });
     }
     if options.manifest {

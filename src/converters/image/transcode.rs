@@ -4,10 +4,12 @@ use super::encode::{self, ICON_SIDE_MAX};
 use super::geometry::{self, Plan};
 use super::open::{self, Codec, Opened};
 use super::options::{Frames, Options};
+use super::picture::Picture;
+use super::salvage::{self, Rows};
 use super::still::Still;
 use super::{animation, limit, sequence, set};
 use crate::convert::{Converter, Ctx, Expect, Input, Output, Produced, Spec};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
 
 pub struct Transcode;
@@ -27,11 +29,12 @@ impl Converter for Transcode {
         }
         let opened = open::open(ctx, input, options.page.unwrap_or(1))?;
         ctx.check()?;
-        let mut work = Work { ctx, input, options, output, opened, warnings: Vec::new() };
+        let mut work = Work { ctx, input, options, output, opened, warnings: Vec::new(), recovered: None };
         if options.is_set() {
             return set::make(&mut work);
         }
         let (bytes, expect) = work.run()?;
+        let expect = Expect { recovered: work.recovered, ..expect };
         ctx.check()?;
         std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;
         ctx.progress("encode", 1, 1, "frames");
@@ -49,6 +52,8 @@ pub struct Work<'a> {
     pub output: &'a Output,
     pub opened: Opened,
     pub warnings: Vec<String>,
+    /// The share of a broken picture that is there.
+    pub recovered: Option<f64>,
 }
 
 impl<'a> Work<'a> {
@@ -66,6 +71,24 @@ impl<'a> Work<'a> {
         }
         let still = self.still();
         sequence::single(self, &still)
+    }
+
+    /// The picture, or as much as there is of it where that will do.
+    pub fn decoded(&mut self, at_least: (u32, u32), planes: bool) -> Result<Picture, Failure> {
+        let failure = match self.opened.decode(self.input, at_least, planes) {
+            Err(failure) if failure.code == Code::CorruptInput => failure,
+            decoded => return decoded,
+        };
+        if !self.options.salvage {
+            return Err(failure.hint("Set `salvage` to take the rows of a jpeg or png that are there."));
+        }
+        let Rows { image, share } = salvage::decode(&self.opened, at_least).ok_or(failure)?;
+        self.recovered = share;
+        self.warnings.push(match share {
+            Some(share) => format!("The file is cut off; {:.0} % of the picture are there.", share * 100.0),
+            None => "The file is damaged; parts of the picture may be wrong.".into(),
+        });
+        Ok(Picture::Pixels(image))
     }
 
     pub fn still(&self) -> Still<'a> {

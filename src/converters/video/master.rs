@@ -1,6 +1,7 @@
 //! The playlist of playlists (RFC 8216, 4.3.4): what players choose a rung by, measured from the finished segments.
 
 use super::package::entry;
+use super::renditions::Rendition;
 use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
@@ -20,14 +21,18 @@ struct Load {
 }
 
 /// Writes it anew over the muxer's own, which knows bit rates only as they were asked for; the names of the codecs are taken from there.
-pub fn write(folder: &Path, variants: &[Variant], rate: f64, sound: bool) -> io::Result<()> {
+pub fn write(folder: &Path, variants: &[Variant], rate: f64, sounds: &[Rendition], words: &[Rendition]) -> io::Result<()> {
     let path = folder.join(entry("hls"));
     let told = fs::read_to_string(&path)?;
-    let heard = if sound { measure(folder, "sound")? } else { Load::default() };
-    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    if sound {
-        text.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"sound\",DEFAULT=YES,AUTOSELECT=YES,URI=\"sound.m3u8\"\n");
+    let mut heard = Load::default();
+    for sound in sounds {
+        let load = measure(folder, &sound.file)?;
+        // A player hears one of them; which one is not known.
+        heard = Load { peak: heard.peak.max(load.peak), average: heard.average.max(load.average) };
     }
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    text.extend(sounds.iter().map(|sound| sound.media("AUDIO", "sound")));
+    text.extend(words.iter().map(|words| words.media("SUBTITLES", "words")));
     for Variant { name, size: (width, height) } in variants {
         let seen = measure(folder, name)?;
         let (peak, average) = (seen.peak + heard.peak, seen.average + heard.average);
@@ -35,8 +40,9 @@ pub fn write(folder: &Path, variants: &[Variant], rate: f64, sound: bool) -> io:
         if let Some(codecs) = codecs(&told, name) {
             let _ = write!(text, ",CODECS=\"{codecs}\"");
         }
-        text.push_str(if sound { ",AUDIO=\"sound\"\n" } else { "\n" });
-        let _ = writeln!(text, "{name}.m3u8");
+        text.push_str(if sounds.is_empty() { "" } else { ",AUDIO=\"sound\"" });
+        text.push_str(if words.is_empty() { "" } else { ",SUBTITLES=\"words\"" });
+        let _ = writeln!(text, "\n{name}.m3u8");
     }
     fs::write(path, text)
 }

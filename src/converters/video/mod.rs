@@ -11,6 +11,7 @@ mod moving;
 mod package;
 mod poster;
 mod preview;
+mod renditions;
 mod sheet;
 mod sprites;
 mod stream;

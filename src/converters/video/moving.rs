@@ -4,7 +4,6 @@ use super::poster::Options;
 use crate::convert::{Ctx, Expect, Input, OutOfRange, Output, Produced};
 use crate::converters::av::Facts;
 use crate::converters::av::containers::container;
-use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Order};
 use crate::converters::av::open::Source;
 use crate::converters::av::options::{AudioOptions, Copying, Metadata, Tags, Trim, VideoOptions};
@@ -73,7 +72,7 @@ pub fn make(
         audio: &AudioOptions::default(),
         quality: None,
         shaping: &Shaping::default(),
-        drawing: &Drawing::default(),
+        drawing: &options.drawing(),
         trim: Trim { start: Some(Time { us: at_us }), duration: Some(animation.duration), end: None },
         metadata: Metadata::Strip,
         tags: &Tags::default(),

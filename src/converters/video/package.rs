@@ -1,5 +1,6 @@
 //! How an adaptive stream is laid out: its playlists and segments, as FFmpeg's muxers are told.
 
+use super::renditions::Rendition;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -8,7 +9,8 @@ use std::{fs, io};
 pub struct Package<'a> {
     /// The rungs' names, in the order of their streams.
     pub rungs: &'a [String],
-    pub sound: bool,
+    /// The tracks of sound, in the order of their streams, which come after the rungs'.
+    pub sounds: &'a [Rendition],
     pub segment_us: i64,
     /// One file for each rung, its segments parts of it.
     pub single_file: bool,
@@ -46,13 +48,14 @@ impl Package<'_> {
         format!("{}.{:06}", self.segment_us / 1_000_000, self.segment_us % 1_000_000)
     }
 
-    /// HTTP Live Streaming (RFC 8216) with fragmented MP4, the sound a rendition of its own that all rungs share.
+    /// HTTP Live Streaming (RFC 8216) with fragmented MP4, each track of sound a rendition of its own that all rungs share.
     pub fn hls(&self, folder: &Path) -> Vec<(&'static str, String)> {
-        let group = if self.sound { ",agroup:sound" } else { "" };
+        let group = if self.sounds.is_empty() { "" } else { ",agroup:sound" };
         let mut streams: Vec<String> = self.rungs.iter().enumerate().map(|(n, name)| format!("v:{n}{group},name:{name}")).collect();
-        if self.sound {
-            streams.push("a:0,agroup:sound,name:sound,default:yes".into());
-        }
+        streams.extend(self.sounds.iter().enumerate().map(|(n, sound)| {
+            let default = if sound.default { ",default:yes" } else { "" };
+            format!("a:{n},agroup:sound,name:{}{default}", sound.file)
+        }));
         // Only where there are several does the muxer put names in for the pattern.
         let alone = self.rungs.first().filter(|_| streams.len() == 1);
         let (flags, segments) = if self.single_file { ("+single_file", "%v.mp4") } else { ("", "%v_%05d.m4s") };
@@ -71,10 +74,12 @@ impl Package<'_> {
 
     /// Dynamic Adaptive Streaming over HTTP (ISO/IEC 23009-1) with a timeline of segments.
     pub fn dash(&self) -> Vec<(&'static str, String)> {
-        let sound = if self.sound { " id=1,streams=a" } else { "" };
+        let set = |n: usize| format!(" id={},streams={}", n + 1, self.rungs.len() + n);
+        let pictures: Vec<String> = (0..self.rungs.len()).map(|n| n.to_string()).collect();
+        let sounds: String = (0..self.sounds.len()).map(set).collect();
         let mut settings = vec![
             ("seg_duration", self.seconds()),
-            ("adaptation_sets", format!("id=0,streams=v{sound}")),
+            ("adaptation_sets", format!("id=0,streams={}{sounds}", pictures.join(","))),
             ("dash_segment_type", "mp4".into()),
             ("use_template", "1".into()),
             ("use_timeline", "1".into()),

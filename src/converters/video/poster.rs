@@ -4,6 +4,7 @@ use super::moving::{self, Animation};
 use super::sheet::{self, Layout};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::av::drawing::Drawing;
 use crate::converters::av::geometry::Geometry;
 use crate::converters::av::graph::{self, Fork};
 use crate::converters::av::lane::micros;
@@ -12,6 +13,7 @@ use crate::converters::av::options::{Fit, SIDE_MAX};
 use crate::converters::av::still::{Still, shown};
 use crate::converters::av::units::Place;
 use crate::converters::av::{decode, fault, pump};
+use crate::converters::watermark::Watermark;
 use crate::failure::Failure;
 use crate::format::Family;
 use ffmpeg_next::{Error, Packet, Rational, frame};
@@ -33,6 +35,8 @@ pub struct Options {
     pub height: Option<u32>,
     /// Quality of jpeg and webp, 1 (small) to 100 (best). Default: 85 for jpeg, 80 for webp.
     pub quality: Option<u8>,
+    /// A picture laid over the result: the poster, the sheet as a whole, every frame of a moving one. Default: none.
+    pub watermark: Option<Watermark>,
     /// Instead of one picture a contact sheet of many, taken at equal distances; `width` is then that of each. Default: none.
     pub sheet: Option<Sheet>,
     /// Instead of one picture a moving one, from `at` on; webp alone. Default: none.
@@ -55,9 +59,15 @@ impl Default for Sheet {
     }
 }
 
+impl Options {
+    pub fn drawing(&self) -> Drawing {
+        Drawing { words: None, mark: self.watermark.clone() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, sheet: None, animation: None }
+        Options { at: Place::Percent(10.0), width: None, height: None, quality: None, watermark: None, sheet: None, animation: None }
     }
 }
 
@@ -66,6 +76,7 @@ impl Validate for Options {
         OutOfRange::check("width", self.width, 1..=SIDE_MAX)?;
         OutOfRange::check("height", self.height, 1..=SIDE_MAX)?;
         OutOfRange::check("quality", self.quality, 1..=100)?;
+        self.watermark.as_ref().map_or(Ok(()), Watermark::validate)?;
         if self.sheet.is_some() && self.animation.is_some() {
             return Err(OutOfRange::new("animation", "with a sheet", "one of the two"));
         }
@@ -104,7 +115,8 @@ impl Converter for Poster {
             return moving::make(ctx, &mut source, &picture, at_us, input, options, output);
         }
         let mut chain: Vec<String> = turn.filters().into_iter().map(str::to_owned).collect();
-        chain.push(still.filters(picture.colour, size));
+        let drawn = options.drawing().filters(ctx, 0, size)?;
+        chain.push(if drawn.is_empty() { still.filters(picture.colour, size) } else { still.filters_with(picture.colour, size, &drawn, size) });
         let fork = Fork { trunk: String::new(), branches: vec![chain.join(",")] };
         let mut finder = Finder { ctx, source: &mut source, index: picture.index, fork };
         let frame = finder.find(at_us, exact)?.ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
@@ -122,7 +134,7 @@ fn contact_sheet(ctx: &Ctx, source: &mut Source, sheet: Sheet, options: &Options
     let length_us = source.duration_us.ok_or_else(|| Failure::corrupt("The file does not say how long the film is.").stage("open"))?;
     let interval_us = (length_us / i64::from(columns * rows)).max(1000);
     let (width, quality) = (options.width.or(Some(320)), options.quality);
-    let layout = Layout { interval_us, first_us: interval_us / 2, width, columns, rows, still, quality };
+    let layout = Layout { interval_us, first_us: interval_us / 2, width, columns, rows, still, quality, drawing: options.drawing() };
     let sheets = sheet::make(ctx, source, &layout)?;
     let bytes = sheets.files.first().ok_or_else(|| Failure::corrupt("No picture of the film can be decoded.").stage("decode"))?;
     std::fs::write(output.path(), bytes).map_err(|e| Failure::internal(e).stage("encode"))?;

@@ -1,6 +1,7 @@
 //! Small pictures of a film at equal distances, laid out in sheets.
 
 use crate::convert::Ctx;
+use crate::converters::av::drawing::Drawing;
 use crate::converters::av::eye::Eye;
 use crate::converters::av::fault;
 use crate::converters::av::film::judge;
@@ -26,6 +27,8 @@ pub struct Layout {
     pub rows: u32,
     pub still: Still,
     pub quality: Option<u8>,
+    /// Over each sheet.
+    pub drawing: Drawing,
 }
 
 /// What was laid out.
@@ -56,8 +59,14 @@ pub fn make(ctx: &Ctx, source: &mut Source, layout: &Layout) -> Result<Sheets, F
     // The picture on show at each moment, and not the one nearest to it.
     let first = format!("{}.{:06}", layout.first_us / 1_000_000, layout.first_us % 1_000_000);
     trunk.push(format!("fps=fps=1000000/{}:start_time={first}:round=up", layout.interval_us));
-    trunk.push(still.filters(picture.colour, tile));
-    trunk.push(format!("tile=layout={columns}x{rows}"));
+    let (whole, tiled) = ((tile.0 * columns, tile.1 * rows), format!("tile=layout={columns}x{rows}"));
+    let drawn = layout.drawing.filters(ctx, 0, whole)?;
+    if drawn.is_empty() {
+        trunk.extend([still.filters(picture.colour, tile), tiled]);
+    } else {
+        let further: Vec<String> = std::iter::once(tiled).chain(drawn).collect();
+        trunk.push(still.filters_with(picture.colour, tile, &further, whole));
+    }
     let fork = Fork { trunk: String::new(), branches: vec![trunk.join(",")] };
     let longest = ctx.limits.media_duration_max.as_millis() as i64 * 1000;
     let window = Window { shift_us: source.start_us, cut: false, length_us: None, latest_us: longest };
@@ -79,10 +88,9 @@ pub fn make(ctx: &Ctx, source: &mut Source, layout: &Layout) -> Result<Sheets, F
     }
     eye.finish(ctx, &mut |_, seen| take(seen.frame))?;
     fault::flush_words(ctx);
-    let mut warnings = source.notes.clone();
     // Of keyframes alone the last one says little of the end.
     let length_us = if layout.interval_us >= SPARSE_US { claimed.unwrap_or(eye.tally.end_us).max(eye.tally.end_us) } else { eye.tally.end_us };
     eye.tally.read_us = length_us;
-    warnings.extend(judge(ctx, &[&eye.tally], claimed)?);
+    let warnings = judge(ctx, source, &[&eye.tally], claimed)?.warnings;
     Ok(Sheets { tile, length_us, files, warnings })
 }

@@ -3,6 +3,7 @@
 use super::sheet::{self, Layout, Sheets};
 use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
+use crate::converters::av::drawing::Drawing;
 use crate::converters::av::open;
 use crate::converters::av::still::Still;
 use crate::converters::av::units::Time;
@@ -72,6 +73,7 @@ impl Converter for Sprites {
             rows: options.rows,
             still: options.format,
             quality: options.quality,
+            drawing: Drawing::default(),
         };
         let sheets = sheet::make(ctx, &mut source, &layout)?;
         let wrong = |e: std::io::Error| Failure::internal(e).stage("encode");

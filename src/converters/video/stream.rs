@@ -3,17 +3,20 @@
 use super::ladder::{Ladder, Rung};
 use super::master::{self, Variant};
 use super::package::{self, Package};
-use super::transcode::no_picture;
+use super::renditions::{self, renditions};
+use super::transcode::picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
 use crate::converters::av::containers::container;
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::geometry::Turn;
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Subtitles, Tags, Trim, VideoCodec, VideoOptions};
+use crate::converters::av::options::{
+    AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Streams, Subtitles, Tags, Trim, VideoCodec, VideoOptions,
+};
 use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::Shaping;
 use crate::converters::av::units::Time;
-use crate::converters::av::{SECOND_US, open, parts};
+use crate::converters::av::{Facts, SECOND_US, open, parts, words};
 use crate::converters::watermark::Watermark;
 use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
@@ -46,6 +49,11 @@ pub struct Options {
     pub watermark: Option<Watermark>,
     /// The sound, which all rungs share.
     pub audio: AudioOptions,
+    /// Which tracks of sound and subtitles a player has to choose from, each by its name and language, and which picture it is.
+    /// Default: the picture, all sound, and all subtitles that are text.
+    pub streams: Streams,
+    /// What happens to subtitles: `auto`, `drop` or `burn`. Default: auto.
+    pub subtitles: Subtitles,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
     /// What happens to titles, dates and places. Default: keep.
@@ -73,6 +81,7 @@ impl Validate for Options {
     fn validate(&self) -> Result<(), OutOfRange> {
         self.ladder.validate()?;
         self.watermark.as_ref().map_or(Ok(()), Watermark::validate)?;
+        self.streams.validate()?;
         OutOfRange::check("segment", Some(self.segment_us() as f64 / 1e6), 1.0..=30.0)?;
         if self.codec == Some(VideoCodec::Copy) {
             return Err(OutOfRange::new("codec", "copy", "a codec to encode to"));
@@ -96,25 +105,29 @@ impl Converter for Stream {
         let to = output.format.id();
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open(ctx, input)?;
-        let picture = source.picture().cloned().ok_or_else(|| no_picture(&source, input))?;
+        let picture = picture(&source, input, &options.streams)?;
+        let tracks = Tracks::chosen(&source, options)?;
         let rungs = options.ladder.rungs(Turn::of(picture.matrix).turned((picture.width, picture.height)), &options.base());
         let cut = options.trim.start_us() > 0;
         let at = Circumstances { source: &source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
         let mut streams = vec![at.video(&picture, &options.base(), None)?];
-        if let Some(track) = source.sounds().first().filter(|_| options.audio.codec != Some(AudioCodec::None)) {
+        for track in &tracks.sounds {
             streams.push(at.audio(track, &options.audio, None)?);
         }
         let mut warnings = at.others(Cover::Strip);
-        warnings.extend(at.subtitles(&source.subtitles(), Subtitles::Auto).1);
+        warnings.extend(tracks.left.iter().cloned());
+        let (sounds, lines): (Vec<&Facts>, Vec<&Facts>) = (tracks.sounds.iter().collect(), tracks.lines.iter().collect());
+        let sounds = renditions("sound", &sounds);
+        let lines = renditions::write_words(ctx, &source, &lines, options.trim, &output.dir)?;
+        let burnt = tracks.burnt.as_ref().map(|track| words::script(ctx, &source, track.index, options.trim)).transpose()?.flatten();
         let names: Vec<String> = rungs.iter().map(|rung: &Rung| rung.name.clone()).collect();
-        let sound = streams.len() > 1;
-        let package = Package { rungs: &names, sound, segment_us: options.segment_us(), single_file: options.single_file };
+        let package = Package { rungs: &names, sounds: &sounds, segment_us: options.segment_us(), single_file: options.single_file };
         let order = Order {
             container,
             settings: if to == "dash" { package.dash() } else { package.hls(&output.dir) },
             rungs: rungs.into_iter().map(|rung| rung.video).collect(),
             shaping: &Shaping { loudness: options.audio.loudness, ..Shaping::default() },
-            drawing: &Drawing { words: None, mark: options.watermark.clone() },
+            drawing: &Drawing { words: burnt, mark: options.watermark.clone() },
             streams,
             audio: &options.audio,
             quality: None,
@@ -126,20 +139,57 @@ impl Converter for Stream {
             pass: None,
         };
         let made = film::make(ctx, &mut source, &order, &output.dir.join(Package::target(to)))?;
+        let unwritten = |e: std::io::Error| Failure::internal(e).stage("encode");
         if to == "hls" {
             let sizes = made.sizes.iter().zip(&names).map(|(size, name)| Variant { name, size: *size });
             let variants: Vec<Variant> = sizes.collect();
-            master::write(&output.dir, &variants, made.rate.unwrap_or(25.0), sound).map_err(|e| Failure::internal(e).stage("encode"))?;
+            renditions::list_words(&output.dir, &lines, made.duration_us).map_err(unwritten)?;
+            master::write(&output.dir, &variants, made.rate.unwrap_or(25.0), &sounds, &lines).map_err(unwritten)?;
+        } else if !lines.is_empty() {
+            renditions::add_words(&output.dir, &lines).map_err(unwritten)?;
         }
-        prove(ctx, output, names.len(), sound, &made)?;
+        prove(ctx, output, names.len(), &made)?;
         let mut produced = Produced::several(files(output)?, made.warnings);
         produced.warnings.extend(warnings);
         Ok(produced)
     }
 }
 
+/// What goes beside the picture.
+struct Tracks {
+    sounds: Vec<Facts>,
+    /// Subtitles to choose from.
+    lines: Vec<Facts>,
+    /// Those that are drawn into the picture.
+    burnt: Option<Facts>,
+    /// What stays out, in words.
+    left: Vec<String>,
+}
+
+impl Tracks {
+    fn chosen(source: &open::Source, options: &Options) -> Result<Tracks, Failure> {
+        let Options { streams, subtitles, .. } = options;
+        let sounds = streams.audio.as_ref().map_or(Ok(source.sounds()), |pick| pick.choose(&source.sounds(), "sound", "streams.audio"))?;
+        let sounds = if options.audio.codec == Some(AudioCodec::None) { Vec::new() } else { sounds };
+        let all = source.subtitles();
+        let lines = streams.subtitles.as_ref().map_or(Ok(all.clone()), |pick| pick.choose(&all, "subtitles", "streams.subtitles"))?;
+        let (text, drawn): (Vec<&Facts>, Vec<&Facts>) = lines.into_iter().partition(|facts| words::are_text(&facts.codec));
+        let left = drawn.iter().filter(|_| *subtitles != Subtitles::Drop).map(|facts| {
+            format!("Left out: subtitles, track {} ({}): they are pictures, which these streams have no room for.", facts.index + 1, facts.codec)
+        });
+        let left = left.collect();
+        let own = |facts: Vec<&Facts>| facts.into_iter().cloned().collect::<Vec<Facts>>();
+        let (lines, burnt) = match subtitles {
+            Subtitles::Auto => (own(text), None),
+            Subtitles::Drop => (Vec::new(), None),
+            Subtitles::Burn => (Vec::new(), text.first().map(|facts| (*facts).clone())),
+        };
+        Ok(Tracks { sounds: own(sounds), lines, burnt, left })
+    }
+}
+
 /// Reads every track of the finished package to its end: its files tell nothing one by one.
-fn prove(ctx: &Ctx, output: &Output, rungs: usize, sound: bool, made: &Made) -> Result<(), Failure> {
+fn prove(ctx: &Ctx, output: &Output, rungs: usize, made: &Made) -> Result<(), Failure> {
     let wrong =
         |what: String| Failure::new(Code::ToolFailed, "The finished stream did not pass its check and was discarded.").stage("verify").detail(what);
     let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
@@ -154,8 +204,11 @@ fn prove(ctx: &Ctx, output: &Output, rungs: usize, sound: bool, made: &Made) -> 
     if pictures != vec![made.encoded; rungs] {
         return Err(wrong(format!("pictures: {pictures:?}, not {rungs} times {}", made.encoded)));
     }
-    if sounds.len() != usize::from(sound) || sounds.iter().any(|length| (length - made.duration_us).abs() > SECOND_US) {
-        return Err(wrong(format!("sound: {sounds:?} us, not {}", made.duration_us)));
+    let mut expected = made.sound_ends_us.clone();
+    sounds.sort_unstable();
+    expected.sort_unstable();
+    if sounds.len() != expected.len() || sounds.iter().zip(&expected).any(|(length, end)| (length - end).abs() > SECOND_US) {
+        return Err(wrong(format!("sound: {sounds:?} us, not {expected:?}")));
     }
     Ok(())
 }
@@ -174,6 +227,7 @@ fn files(output: &Output) -> Result<Vec<ProducedFile>, Failure> {
         let id = match Path::new(&file).extension().and_then(|e| e.to_str()) {
             Some("m3u8") => "hls",
             Some("mpd") => "dash",
+            Some("vtt") => "vtt",
             _ => "mp4",
         };
         let format = Format::parse(id).unwrap_or(output.format);

@@ -7,7 +7,7 @@ use crate::converters::av::containers::{Container, container};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::lane::micros;
-use crate::converters::av::open::{self, Source};
+use crate::converters::av::open::{self, Care, Source};
 use crate::converters::av::options::{
     AudioCodec, AudioOptions, Copying, Cover, Metadata, Streams, Subtitles, Tags, Track, Trim, VideoCodec, VideoOptions,
 };
@@ -50,6 +50,9 @@ pub struct Options {
     pub plays: u16,
     /// Puts the index of an mp4 or mov in front, so that it plays while it loads. Default: true.
     pub faststart: Option<bool>,
+    /// Keeps what is there of a file that breaks off or is damaged for the most part, with a warning and the share that came
+    /// through, instead of refusing it. Default: false.
+    pub salvage: bool,
     /// What happens to titles, dates, places and chapters. Default: keep.
     pub metadata: Metadata,
     /// What the result says of itself, above what the input says. Default: nothing.
@@ -88,15 +91,16 @@ impl Converter for Transcode {
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let mut video = options.video.clone();
+        let care = Care::of(options.salvage);
         let (mut made, mut left);
         match options.target_size {
-            None => (made, left) = film(ctx, &mut open::open(ctx, input)?, input, options, &video, output)?,
+            None => (made, left) = film(ctx, &mut open::open_as(ctx, input, care)?, input, options, &video, output)?,
             Some(target) => {
                 if output.format.family() == Family::Image || matches!(video.codec, Some(VideoCodec::Prores | VideoCodec::Ffv1)) {
                     let message = "`target_size`: gif, apng, prores and ffv1 take the bytes that they need.";
                     return Err(Failure::new(Code::InvalidOption, message).stage("open"));
                 }
-                let source = open::open(ctx, input)?;
+                let source = open::open_as(ctx, input, care)?;
                 let mut fitting = Fitting::new(target, length_us(&source, options), sound_rate(&source, options, output))?;
                 loop {
                     video.bitrate = Some(fitting.bitrate());
@@ -111,7 +115,7 @@ impl Converter for Transcode {
         }
         made.warnings.append(&mut left);
         let size = made.sizes.first();
-        let mut expect = Expect { width: size.map(|s| s.0), height: size.map(|s| s.1), ..Expect::default() };
+        let mut expect = Expect { width: size.map(|s| s.0), height: size.map(|s| s.1), recovered: made.recovered, ..Expect::default() };
         if output.format.family() == Family::Video {
             // Two frames of the picture, one of the sound, and what containers round to.
             let frame_ms = 1000.0 / made.rate.unwrap_or(25.0).max(1.0);
@@ -185,7 +189,7 @@ fn film(
 }
 
 /// The picture that is asked for.
-fn picture(source: &Source, input: &Input, streams: &Streams) -> Result<Facts, Failure> {
+pub fn picture(source: &Source, input: &Input, streams: &Streams) -> Result<Facts, Failure> {
     let usual = source.picture().cloned().ok_or_else(|| no_picture(source, input))?;
     let Some(number) = streams.video else { return Ok(usual) };
     Track::Number(number).find(&source.pictures(), "the picture", "streams.video").cloned()

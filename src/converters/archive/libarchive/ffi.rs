@@ -20,7 +20,7 @@ lazy::functions! {
     millrace_libarchive:
     archive_read_new archive_read_free archive_read_support_format_rar archive_read_support_format_rar5
     archive_read_support_format_iso9660 archive_read_support_format_cab archive_read_support_format_cpio
-    archive_read_support_format_ar archive_read_open_filename archive_read_next_header archive_read_data
+    archive_read_support_format_ar archive_read_support_format_zip_streamable archive_read_open_filename archive_read_next_header archive_read_data
     archive_filter_bytes archive_error_string archive_entry_pathname archive_entry_symlink
     archive_entry_hardlink archive_entry_filetype archive_entry_perm archive_entry_mtime archive_entry_mtime_is_set
     archive_entry_size archive_entry_size_is_set archive_entry_is_encrypted
@@ -35,6 +35,7 @@ unsafe extern "C" {
     fn archive_read_support_format_cab(archive: *mut c_void) -> c_int;
     fn archive_read_support_format_cpio(archive: *mut c_void) -> c_int;
     fn archive_read_support_format_ar(archive: *mut c_void) -> c_int;
+    fn archive_read_support_format_zip_streamable(archive: *mut c_void) -> c_int;
     fn archive_read_open_filename(archive: *mut c_void, path: *const c_char, block: usize) -> c_int;
     fn archive_read_next_header(archive: *mut c_void, entry: *mut *mut c_void) -> c_int;
     fn archive_read_data(archive: *mut c_void, buffer: *mut c_void, size: usize) -> isize;
@@ -102,6 +103,7 @@ impl Reader {
                 "iso" => archive_read_support_format_iso9660(archive),
                 "cab" => archive_read_support_format_cab(archive),
                 "cpio" => archive_read_support_format_cpio(archive),
+                "zip" => archive_read_support_format_zip_streamable(archive),
                 _ => archive_read_support_format_ar(archive),
             };
             if archive_read_open_filename(archive, path.as_ptr(), BLOCK) == OK { Ok(reader) } else { Err(reader.trouble()) }

@@ -1,4 +1,4 @@
-//! rar, iso, cab, cpio, ar and deb, read through libarchive.
+//! rar, iso, cab, cpio, ar and deb, read through libarchive; also a zip that has lost its directory.
 
 mod ffi;
 mod rar;

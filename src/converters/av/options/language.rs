@@ -37,6 +37,11 @@ impl Language {
         let found = if own.len() == 2 { isolang::Language::from_639_1(own) } else { isolang::Language::from_639_3(own) };
         found.map(Language)
     }
+
+    /// As those who speak it call it; its code where that is not known.
+    pub fn own_name(self) -> String {
+        self.0.to_autonym().map_or_else(|| self.to_string(), str::to_owned)
+    }
 }
 
 impl fmt::Display for Language {

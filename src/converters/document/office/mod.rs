@@ -8,7 +8,7 @@ mod table;
 
 pub use pages::OfficePages;
 
-use super::{source, warn};
+use super::{fonts, source, warn};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::failure::{Code, Failure};
 use crate::format::Family;
@@ -89,16 +89,18 @@ pub fn produce(ctx: &Ctx, input: &Input, file: &Path, options: &Options, output:
     let lock = options.pdf.encrypt.as_ref().filter(|_| to == "pdf");
     let written = if lock.is_some() { ctx.scratch.join("open.pdf") } else { output.path() };
     write(ctx, input, file, options, to, &written)?;
-    let mut expect = Expect::default();
+    let (mut expect, mut warnings) = (Expect::default(), Vec::new());
     if to == "pdf" {
-        expect.pages = Some(super::pdf::page_count(&written, ctx)?);
+        let pdf = super::pdf::load(&written, None, ctx)?;
+        expect.pages = Some(pdf.pages().len() as u64);
+        warnings = fonts::warnings(input, &pdf);
     }
     if let Some(lock) = lock {
         super::pdf::encrypt(ctx, &written, lock, &output.path())?;
         // A locked file does not show its pages.
         expect.pages = expect.pages.filter(|_| !lock.is_closed());
     }
-    Ok(Produced::single(output, expect))
+    Ok(Produced { warnings, ..Produced::single(output, expect) })
 }
 
 /// Converts `file` into `to` at `target`, with this office.

@@ -2,7 +2,7 @@
 
 use super::{Options as OfficeOptions, SHEETS, SLIDES, TEXTS};
 use crate::convert::{Converter, Ctx, Input, Output, Produced, Spec};
-use crate::converters::document::pdf;
+use crate::converters::document::{fonts, pdf};
 use crate::failure::Failure;
 use crate::format::{Family, Format};
 
@@ -29,6 +29,9 @@ impl Converter for OfficePages {
         super::write(ctx, input, &super::source_of(ctx, input, &office)?, &office, "pdf", &path)?;
         let size_bytes = path.metadata().map_err(Failure::internal)?.len();
         let printed = Input { path, format: Format::parse("pdf").unwrap_or(input.format), name: input.name.clone(), size_bytes };
-        pdf::draw(ctx, &pdf::open(ctx, &printed, None)?, options, output)
+        let pdf = pdf::open(ctx, &printed, None)?;
+        let mut produced = pdf::draw(ctx, &pdf, options, output)?;
+        produced.warnings.extend(fonts::warnings(input, &pdf));
+        Ok(produced)
     }
 }

@@ -36,6 +36,8 @@ pub struct Options {
     pub dpi: Option<u16>,
     /// Quality of jpeg, 1 to 100. Default: 85. Png and webp are lossless.
     pub quality: Option<u8>,
+    /// Takes the whole pages of a pdf that is cut off, with a warning and their share, instead of refusing it. Default: false.
+    pub salvage: bool,
 }
 
 impl Validate for Options {
@@ -61,8 +63,8 @@ impl Converter for Pages {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let pdf = super::open(ctx, input, options.password.as_deref())?;
-        draw(ctx, &pdf, options, output)
+        let opened = super::open_as(ctx, input, options.password.as_deref(), options.salvage)?;
+        Ok(opened.tell(draw(ctx, &opened.pdf, options, output)?))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Options {
     pub linearize: bool,
     /// Locks the result with AES-256. Default: unlocked.
     pub encrypt: Option<Encrypt>,
+    /// Takes the whole pages of a pdf that is cut off, with a warning and their share, instead of refusing it. Default: false.
+    pub salvage: bool,
     /// New information; whatever else the pdf told of itself is removed. Default: kept as it is.
     pub metadata: Option<Metadata>,
 }
@@ -156,11 +158,12 @@ impl Converter for Rewrite {
     type Options = Options;
 
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
-        let count = super::open(ctx, input, options.password.as_deref())?.pages().len() as u32;
-        let (mut path, mut password) = (input.path.clone(), options.password.as_deref());
+        let opened = super::open_as(ctx, input, options.password.as_deref(), options.salvage)?;
+        let count = opened.pdf.pages().len() as u32;
+        let (mut path, mut password) = (opened.path.clone(), options.password.as_deref().filter(|_| opened.warning.is_none()));
         if let Some(metadata) = &options.metadata {
             path = ctx.scratch.join("described.pdf");
-            qpdf::inform(&input.path, password.take(), &path, &metadata.entries())?;
+            qpdf::inform(&opened.path, password.take(), &path, &metadata.entries())?;
         }
         let (pages, kept) = range(options.pages.as_deref(), count)?;
         let mut job = Map::from_iter([
@@ -173,14 +176,15 @@ impl Converter for Rewrite {
         job.extend(lock(options.encrypt.as_ref()));
         job.extend(packing(options.compress, options.linearize));
         let locked = options.encrypt.as_ref().is_some_and(Encrypt::is_closed);
-        match options.split {
-            Some(each) if each < kept => split(ctx, job, output, kept, each, locked),
+        let produced = match options.split {
+            Some(each) if each < kept => split(ctx, job, output, kept, each, locked)?,
             _ => {
                 job.insert("outputFile".to_owned(), json!(output.path()));
                 let words = qpdf::run(ctx, &Value::Object(job), "write")?;
-                Ok(warned(Produced::single(output, expect(kept, locked)), &words))
+                warned(Produced::single(output, expect(kept, locked)), &words)
             }
-        }
+        };
+        Ok(opened.tell(produced))
     }
 }
 
