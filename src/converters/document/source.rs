@@ -47,6 +47,9 @@ pub fn check(ctx: &Ctx, input: &Input) -> Result<(), Failure> {
     if cut_zip || (head.starts_with(compound::MAGIC) && cut_compound()?) {
         return Err(Failure::corrupt(format!("The {} file is incomplete: its end is missing.", input.format.name())).stage("open"));
     }
+    if head.starts_with(compound::MAGIC) && !compound::holds(File::open(&input.path).map_err(|e| Failure::internal(e).stage("open"))?, input.format) {
+        return Err(wrong().detail("its main stream cannot be read"));
+    }
     Ok(())
 }
 
