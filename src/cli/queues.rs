@@ -18,6 +18,7 @@ pub struct Args {
 enum Command {
     /// Every queue: slots, limits and how many jobs are in which state.
     List,
+    /// One of them.
     Show {
         name: String,
     },
@@ -33,6 +34,7 @@ enum Command {
     Pause {
         name: String,
     },
+    /// Start jobs again after a pause.
     Resume {
         name: String,
     },

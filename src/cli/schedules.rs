@@ -20,9 +20,11 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Every schedule: when it fired last, when it fires next.
     List,
     /// Make a schedule, or change one.
     Put(Box<Put>),
+    /// Take a schedule away; jobs it has submitted stay.
     Delete {
         name: String,
     },

@@ -35,6 +35,7 @@ enum Command {
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         slots: Option<u64>,
     },
+    /// Every token: its scopes, its limits, when it was made; never its text.
     List,
     /// Make a token worthless.
     Revoke {
