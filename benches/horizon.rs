@@ -108,8 +108,18 @@ async fn end_some(store: &dyn Store) -> Result<(), Failed> {
             ended += 1;
             let failure = (ended <= FAILED).then(|| Failure::new(Code::Crashed, "The converter crashed on this file."));
             let lease = Lease { job: record.job.id, attempt: record.job.attempt };
-            let end =
-                Finish { lease, failure, retry_at: None, cpu_ms: 0, memory_peak_bytes: 0, sandbox_level: 0, media: None, output: None, log: vec![] };
+            let end = Finish {
+                lease,
+                failure,
+                retry_at: None,
+                cpu_ms: 0,
+                memory_peak_bytes: 0,
+                sandbox_level: 0,
+                media: None,
+                output: None,
+                reused: false,
+                log: vec![],
+            };
             store.finish(end, Timestamp::now())
         });
         futures::future::try_join_all(ends.collect::<Vec<_>>()).await?;

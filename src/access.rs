@@ -60,6 +60,9 @@ pub struct Token {
     pub hash: String,
     pub scopes: Vec<Scope>,
     pub quota: Quota,
+    /// Whether its jobs may share results with equal ones, of other tokens too, in queues that allow it.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reuse: bool,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
@@ -96,6 +99,7 @@ impl Token {
             hash: hex::encode(Sha256::digest(&text)),
             scopes,
             quota,
+            reuse: true,
             created_at: now,
         };
         (token, text)
@@ -122,6 +126,15 @@ impl AuditEntry {
     pub fn first_id(at: Timestamp) -> String {
         format!("{:012x}", at.as_millisecond().max(0))
     }
+}
+
+pub fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn random_hex(chars: usize) -> String {

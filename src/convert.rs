@@ -38,6 +38,12 @@ pub trait Converter: Send + Sync + 'static {
     /// Every field documented, with its range and default; unknown fields are refused (`deny_unknown_fields`).
     type Options: DeserializeOwned + Serialize + JsonSchema + Validate;
 
+    /// Whether the client's names of input and output reach what these options make: its bytes, its files' names, its warnings. If not,
+    /// it is given none, and files that are equal but for their names have results in common.
+    fn takes_names(_options: &Self::Options) -> bool {
+        true
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Self::Options, output: &Output) -> Result<Produced, Failure>;
 }
 
@@ -134,12 +140,14 @@ pub struct Erased {
     /// Reads options, fills in defaults and refuses what is unknown or out of range.
     pub check: fn(&Value) -> Result<Value, OutOfRange>,
     pub schema: fn() -> Value,
+    /// [`Converter::takes_names`] for checked options.
+    pub takes_names: fn(&Value) -> bool,
     pub run: fn(&Ctx, &Input, &Value, &Output) -> Result<Produced, Failure>,
 }
 
 /// Erases a converter's types.
 pub const fn erase<C: Converter>() -> Erased {
-    Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, run: run::<C> }
+    Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, takes_names: takes_names::<C>, run: run::<C> }
 }
 
 /// How much of a wrong value is told back.
@@ -186,9 +194,20 @@ fn schema<C: Converter>() -> Value {
     settings.into_generator().into_root_schema_for::<C::Options>().to_value()
 }
 
+fn takes_names<C: Converter>(options: &Value) -> bool {
+    parse::<C>(options).map_or(true, |parsed| C::takes_names(&parsed))
+}
+
 fn run<C: Converter>(ctx: &Ctx, input: &Input, options: &Value, output: &Output) -> Result<Produced, Failure> {
     let parsed = parse::<C>(options).map_err(|e| Failure::new(Code::InvalidOption, format!("option `{}`: {}", e.field, e.allowed)))?;
-    C::convert(ctx, input, &parsed, output)
+    if C::takes_names(&parsed) {
+        return C::convert(ctx, input, &parsed, output);
+    }
+    let input = Input { name: input.format.file_name("input"), ..input.clone() };
+    let nameless = Output { name: output.format.file_name("output"), ..output.clone() };
+    let mut produced = C::convert(ctx, &input, &parsed, &nameless)?;
+    produced.files.iter_mut().filter(|f| f.name == nameless.name).for_each(|f| f.name.clone_from(&output.name));
+    Ok(produced)
 }
 
 /// The file to read.

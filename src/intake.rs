@@ -9,6 +9,7 @@ mod outputs;
 mod owner;
 mod plan;
 mod request;
+mod reuse;
 mod telling;
 mod url;
 
@@ -179,8 +180,10 @@ impl Intake {
         (job.unique_key, job.fairness_key) = (request.unique_key, request.fairness_key);
         job.outputs = outputs;
         job.input = Some(found.input);
+        let shares = queue.settings.reuse && !request.owner.as_ref().is_some_and(|owner| owner.alone);
+        let reuse_key = if shares { reuse::key(&job, &found.source) } else { None };
         let (site, owner) = (self.telling.site(queue), request.owner.map(|owner| owner.token));
-        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked, site, owner };
+        let mut record = Record { job, source: Some(found.source), upload: found.upload, artifacts: BTreeMap::new(), asked, site, owner, reuse_key };
         transition::tune(&mut record, &tuning);
         Ok(record)
     }
@@ -225,7 +228,16 @@ pub fn engine_job(queues: &Queues, converter: &str, now: Timestamp) -> Record {
     job.converter = converter.to_owned();
     // One at a time: a second one that waits would find nothing to do.
     job.unique_key = Some(format!("engine:{converter}"));
-    Record { job, source: None, upload: None, artifacts: BTreeMap::new(), asked: Asked::default(), site: Site::default(), owner: None }
+    Record {
+        job,
+        source: None,
+        upload: None,
+        artifacts: BTreeMap::new(),
+        asked: Asked::default(),
+        site: Site::default(),
+        owner: None,
+        reuse_key: None,
+    }
 }
 
 fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {
@@ -247,6 +259,7 @@ fn blank(queue: String, settings: &Queue, now: Timestamp) -> Job {
         outputs: Vec::new(),
         on_partial: OnPartial::Fail,
         partial: false,
+        reused: false,
         stats: Stats::default(),
         error: None,
         attempts: Vec::new(),

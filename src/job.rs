@@ -258,6 +258,9 @@ pub struct Job {
     pub on_partial: OnPartial,
     /// Succeeded although some outputs failed.
     pub partial: bool,
+    /// Nothing was converted for it: an equal job had finished, and its outputs were copied. Absent where that is not so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reused: bool,
     pub stats: Stats,
     pub error: Option<Failure>,
     pub attempts: Vec<Attempt>,
@@ -287,7 +290,8 @@ pub struct Job {
     pub step: Option<String>,
     /// Jobs that must succeed before this one starts.
     pub after: Vec<JobId>,
-    /// Those of `after` that have not succeeded yet.
+    /// Those of `after` that have not succeeded yet; and an equal job that runs or is about to, where the queue lets equal ones
+    /// share a run.
     #[serde(default)]
     pub waiting_on: Vec<JobId>,
     pub unique_key: Option<String>,
@@ -334,6 +338,9 @@ pub struct Record {
     /// The token that sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Jobs with the same one become the same; none: it shares nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reuse_key: Option<String>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -410,6 +417,11 @@ impl Upload {
 }
 
 impl Record {
+    /// Whether equal jobs can be answered from it: it has made all that was asked for, and the bytes are there.
+    pub fn is_whole(&self) -> bool {
+        self.job.state == State::Succeeded && !self.job.partial && !self.artifacts.is_empty()
+    }
+
     /// The blob key of another job's output that this job reads.
     pub fn borrowed(&self) -> Option<&str> {
         match &self.source {

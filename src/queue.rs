@@ -56,6 +56,8 @@ pub struct Settings {
     pub priority: u8,
     pub keep_outputs: Span,
     pub keep_records: Span,
+    /// Whether a job may be answered from an equal one that has finished, or share the run of one in flight.
+    pub reuse: bool,
     pub hooks: Hooks,
     pub presets: BTreeMap<String, Preset>,
 }
@@ -72,6 +74,7 @@ impl Default for Settings {
             priority: 5,
             keep_outputs: Span::from_secs(7 * 86_400),
             keep_records: Span::from_secs(30 * 86_400),
+            reuse: false,
             hooks: Hooks::default(),
             presets: BTreeMap::new(),
         }
@@ -206,14 +209,15 @@ mod tests {
             assert_eq!(queue.limits.soft_time_limit, Span::from_secs(600), "{name}");
             assert_eq!(queue.limits.hard_time_limit, Span::from_secs(900), "{name}");
             assert_eq!((queue.settings.max_attempts, queue.settings.retry_delay), (3, Span::from_secs(60)), "{name}");
+            assert!(!queue.settings.reuse, "{name}");
         }
     }
 
     #[test]
     fn a_site_replaces_single_keys() {
-        let queues = site("concurrency = 3\nrate_limit = \"100/m\"\nmemory_max = \"4GiB\"\n[presets.tiny]\nto = \"mp4\"").unwrap();
+        let queues = site("concurrency = 3\nreuse = true\nrate_limit = \"100/m\"\nmemory_max = \"4GiB\"\n[presets.tiny]\nto = \"mp4\"").unwrap();
         let video = queues.get("video").unwrap();
-        assert_eq!((video.settings.concurrency, video.limits.memory_max), (3, crate::limits::Size::gib(4)));
+        assert_eq!((video.settings.concurrency, video.settings.reuse, video.limits.memory_max), (3, true, crate::limits::Size::gib(4)));
         assert_eq!((video.limits.soft_time_limit, video.settings.rate_limit), (Span::from_secs(600), Rate::parse("100/m").ok()));
         assert!(video.settings.presets.contains_key("web-720p") && video.settings.presets.contains_key("tiny"));
     }
@@ -225,6 +229,7 @@ mod tests {
             ("priority = 10", "priority"),
             ("soft_time_limit = \"20m\"", "soft_time_limit"),
             ("max_attempts = 0", "max_attempts"),
+            ("reuse = \"yes\"", "boolean"),
             ("hard_time_limit = \"soon\"", "soon"),
             ("rate_limit = \"5/d\"", "5/d"),
             ("autoscale = { min = 2, max = 1 }", "autoscale"),

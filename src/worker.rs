@@ -11,10 +11,12 @@ mod pool;
 mod presence;
 mod publish;
 mod renewable;
+mod reuse;
 mod running;
 mod shift;
 mod verdict;
 mod verify;
+mod watch;
 mod watchdog;
 
 use crate::blobs::{Blobs, Staging};

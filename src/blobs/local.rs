@@ -71,6 +71,16 @@ impl Blobs for LocalBlobs {
         blocking(move || Ok(publish(&root, durable, &from, &to)?)).await
     }
 
+    async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+        let missing = BlobError::NotFound(from.to_owned());
+        let (root, durable, from, to) = (self.root.clone(), self.durable, self.path(from)?, self.path(to)?);
+        let copied = blocking(move || match copy(&root, durable, &from, &to) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            copied => Ok(copied.map(|()| true)?),
+        });
+        if copied.await? { Ok(()) } else { Err(missing) }
+    }
+
     async fn open(&self, key: &str, range: Option<Range>) -> Result<Opened, BlobError> {
         let missing = |e: io::Error| if e.kind() == ErrorKind::NotFound { BlobError::NotFound(key.to_owned()) } else { e.into() };
         let mut file = tokio::fs::File::open(self.path(key)?).await.map_err(missing)?;
@@ -121,7 +131,10 @@ impl Blobs for LocalBlobs {
 /// there would be two.
 fn publish(root: &Path, durable: bool, from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
-        Err(e) if e.kind() == ErrorKind::CrossesDevices => copy_over(&root.join(INCOMPLETE), from, to)?,
+        Err(e) if e.kind() == ErrorKind::CrossesDevices => {
+            copy_over(&root.join(INCOMPLETE), from, to)?;
+            fs::remove_file(from)?;
+        }
         other => other?,
     }
     let synced = if durable { sync(to) } else { Ok(()) };
@@ -132,17 +145,27 @@ fn publish(root: &Path, durable: bool, from: &Path, to: &Path) -> io::Result<()>
     synced
 }
 
+/// A second name for the same bytes, which are never changed; where the filesystem has none, a copy.
+fn copy(root: &Path, durable: bool, from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Err(e),
+        Err(_) => copy_over(&root.join(INCOMPLETE), from, to)?,
+        Ok(()) => {}
+    }
+    if durable { sync(to) } else { Ok(()) }
+}
+
 fn sync(file: &Path) -> io::Result<()> {
     File::open(file)?.sync_all()?;
     file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// For a staging folder on another filesystem.
+/// Whole or not at all.
 fn copy_over(incomplete: &Path, from: &Path, to: &Path) -> io::Result<()> {
     let mut copy = tempfile::NamedTempFile::new_in(incomplete)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
     copy.persist(to).map_err(|e| e.error)?;
-    fs::remove_file(from)
+    Ok(())
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, BlobError> + Send + 'static) -> Result<T, BlobError> {

@@ -71,6 +71,8 @@ impl Fetched {
 pub trait Blobs: Send + Sync {
     /// Makes a finished local file a blob, durably: it is there after a power cut, whole, or not at all. The file is moved away.
     async fn publish(&self, file: &Path, key: &str) -> Result<(), BlobError>;
+    /// Makes the same bytes a blob of their own, as durably, which stays when the first one is deleted.
+    async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError>;
     /// Opens a blob, or a part of it; a range beyond the end is cut to it.
     async fn open(&self, key: &str, range: Option<Range>) -> Result<Opened, BlobError>;
     /// A local path to read the blob from: the blob itself, or a copy.

@@ -1,7 +1,7 @@
 //! [`Blobs`] in an S3-compatible bucket, below a prefix that is the service's own.
 //!
 //! Keys are written once, so nothing rests on conditional requests, which some servers ignore, and each request may be repeated.
-//! Requests are: PUT, multipart upload, GET with ranges, HEAD, DELETE and ListObjectsV2.
+//! Requests are: PUT, multipart upload, CopyObject, GET with ranges, HEAD, DELETE and ListObjectsV2.
 
 mod upload;
 mod words;
@@ -109,6 +109,18 @@ impl Blobs for S3Blobs {
             (_, Ok(there)) if there == size_bytes => Ok(tokio::fs::remove_file(file).await?),
             (Err(error), _) | (Ok(()), Err(error)) => Err(error),
             (Ok(()), Ok(there)) => Err(BlobError::Io(format!("{key}: {size_bytes} bytes were sent, {there} are there"))),
+        }
+    }
+
+    /// By the bucket's server; S3's own copies nothing larger than 5 GiB so.
+    async fn copy(&self, from: &str, to: &str) -> Result<(), BlobError> {
+        let size_bytes = self.size_of(from).await?;
+        let copied = self.s3.copy(&self.location(from)?, &self.location(to)?).await.map_err(|e| self.failed("copying", from, e));
+        // As in `publish`: what is there counts, whatever the answer was.
+        match (copied, self.size_of(to).await) {
+            (_, Ok(there)) if there == size_bytes => Ok(()),
+            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(there)) => Err(BlobError::Io(format!("{to}: {there} of {size_bytes} bytes were copied"))),
         }
     }
 

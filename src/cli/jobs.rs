@@ -161,6 +161,9 @@ fn describe(job: &Job) -> String {
     if job.state == State::Queued && !job.waiting_on.is_empty() {
         lines.push(("waits for", job.waiting_on.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     }
+    if job.reused {
+        lines.push(("reused", "the outputs of an equal job; nothing was converted".into()));
+    }
     lines.push(("limits", format!("{} soft, {} hard, {} of {} failures", job.soft_time_limit, job.hard_time_limit, job.failures, job.max_attempts)));
     lines.push(("created", format!("{} ({} ago)", job.created_at, ago(job.created_at, now))));
     lines.extend(took(job, now).map(|took| ("took", took)));

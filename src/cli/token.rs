@@ -34,6 +34,9 @@ enum Command {
         /// How many of its jobs may run at a time.
         #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         slots: Option<u64>,
+        /// Its jobs share no results with equal ones, whatever a queue allows.
+        #[arg(long)]
+        no_reuse: bool,
     },
     /// Every token: its scopes, its limits, when it was made; never its text.
     List,
@@ -45,8 +48,9 @@ enum Command {
 
 pub fn run(args: Args) -> Exit {
     with(&args.server, async |client| match &args.command {
-        Command::Create { name, scopes, bytes_per_day, jobs, slots } => {
-            let body = json!({"name": name, "scopes": scopes, "quota": {"bytes_per_day": bytes_per_day, "jobs": jobs, "slots": slots}});
+        Command::Create { name, scopes, bytes_per_day, jobs, slots, no_reuse } => {
+            let quota = json!({"bytes_per_day": bytes_per_day, "jobs": jobs, "slots": slots});
+            let body = json!({"name": name, "scopes": scopes, "quota": quota, "reuse": !no_reuse});
             let answer = client.post(&["v1", "tokens"], Some(&body)).await?;
             client.tell(&answer, || Ok(format!("{}\n", answer["secret"].as_str().unwrap_or_default())))
         }
@@ -64,7 +68,7 @@ pub fn run(args: Args) -> Exit {
 
 fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
     client.tell(answer, || {
-        let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "SLOTS", "AGE"]));
+        let (now, mut table) = (Timestamp::now(), Table::new(["TOKEN", "NAME", "BEGINS", "SCOPES", "A DAY", "JOBS", "SLOTS", "REUSE", "AGE"]));
         for token in read::<Vec<Token>>(answer)? {
             let scopes = token.scopes.iter().map(|scope| scope.as_str());
             table.row([
@@ -75,6 +79,7 @@ fn show(client: &Client, answer: &Value) -> Result<Exit, Trouble> {
                 token.quota.bytes_per_day.map_or("any".into(), |size| size.to_string()),
                 token.quota.jobs.map_or("any".into(), |n| n.to_string()),
                 token.quota.slots.map_or("any".into(), |n| n.to_string()),
+                if token.reuse { "yes".into() } else { "no".into() },
                 ago(token.created_at, now),
             ]);
         }

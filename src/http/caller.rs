@@ -48,7 +48,7 @@ impl Caller {
     /// To whom the files and jobs belong that it sends; none: to the site.
     pub fn owner(&self) -> Option<Owner> {
         match self {
-            Caller::Token(token) if !self.has(Scope::Admin) => Some(Owner { token: token.id.clone(), quota: token.quota }),
+            Caller::Token(token) if !self.has(Scope::Admin) => Some(Owner { token: token.id.clone(), quota: token.quota, alone: !token.reuse }),
             _ => None,
         }
     }

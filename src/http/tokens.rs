@@ -24,6 +24,10 @@ pub struct TokenRequest {
     scopes: Vec<Scope>,
     #[serde(default)]
     quota: Quota,
+    /// False: its jobs share no results with equal ones, whatever a queue allows. What admins send is the site's; there the queue alone
+    /// decides.
+    #[serde(default = "crate::access::yes")]
+    reuse: bool,
 }
 
 /// A token, with its text this once.
@@ -65,7 +69,7 @@ pub async fn list(State(service): State<Shared>) -> Result<Json<Vec<Token>>, Pro
 /// Makes a token. It takes a configured `auth.token`: without one, nobody needs any.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenRequest, responses((status = 201, body = NewToken), Problem))]
 pub async fn create(State(service): State<Shared>, Bytes(body): Bytes) -> Result<(StatusCode, Json<NewToken>), Problem> {
-    let TokenRequest { name, scopes, quota } = parse(&body)?;
+    let TokenRequest { name, scopes, quota, reuse } = parse(&body)?;
     let refuse = |kind, field: &str, why: &str| Err(Refusal::new(kind, why).field(field).into());
     if service.token.is_none() {
         return refuse(RefusalKind::Conflict, "auth.token", "Without auth.token the service asks nobody for a token; set that first.");
@@ -79,7 +83,11 @@ pub async fn create(State(service): State<Shared>, Bytes(body): Bytes) -> Result
     if quota.slots == Some(0) {
         return refuse(RefusalKind::InvalidRequest, "quota.slots", "`quota.slots` must be at least 1: else none of its jobs would ever start.");
     }
+    if !reuse && scopes.contains(&Scope::Admin) {
+        return refuse(RefusalKind::InvalidRequest, "reuse", "`reuse` cannot be refused for an admin: what admins send is the site's.");
+    }
     let (token, secret) = Token::new(&name, scopes, quota, service.clock.now());
+    let token = Token { reuse, ..token };
     service.intake.store.put_token(token.clone()).await.map_err(store)?;
     service.door.forget().await;
     Ok((StatusCode::CREATED, Json(NewToken { token: shown(token), secret })))

@@ -95,6 +95,9 @@ pub struct Request {
 pub struct Owner {
     pub token: String,
     pub quota: Quota,
+    /// Its jobs share nothing with others'.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 const OBJECT_MAX_BYTES: usize = 16 * 1024;

@@ -26,6 +26,7 @@ mod history;
 mod outbox;
 mod pipelines;
 pub mod redis;
+mod reuse;
 pub mod sqlite;
 pub mod transition;
 mod tuning;
@@ -36,6 +37,7 @@ pub use access::{AUDIT_KEPT, Access, Audit};
 pub use history::{History, Measure, Step, Stretch, Sums};
 pub use outbox::{DELIVERIES_KEPT, Delivery, DeliveryFilter, DeliveryState, Due, Letter, Outbox, Settled, Target, Told, Try};
 pub use pipelines::{PipelineFilter, PipelineRow, Pipelines, StepCounts};
+pub use reuse::Reuse;
 pub use tuning::Tuning;
 pub use workers::{PoolPresence, Presence, WORKER_GONE_AFTER, WorkerOrder, WorkerState, Workers};
 
@@ -145,6 +147,8 @@ pub struct Finish {
     pub media: Option<Media>,
     /// The output made last, where [`Leases::output_done`] has not told it: one transaction for both.
     pub output: Option<OutputDone>,
+    /// The outputs are those of an equal job.
+    pub reused: bool,
     pub log: Vec<LogLine>,
 }
 
@@ -268,9 +272,9 @@ pub enum Notice {
 }
 
 #[async_trait::async_trait]
-pub trait Store: Jobs + Leases + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync {}
+pub trait Store: Jobs + Leases + Reuse + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync {}
 
-impl<T: Jobs + Leases + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync> Store for T {}
+impl<T: Jobs + Leases + Reuse + Upkeep + Workers + History + Pipelines + Outbox + Access + Audit + Send + Sync> Store for T {}
 
 /// The client's side.
 #[async_trait::async_trait]
@@ -288,6 +292,8 @@ pub trait Jobs {
     /// All this happens in the transaction that ends the other job, for up to 1,000 jobs; further ones are told, at the same
     /// moment as to their record, by the next [`Leases::reap`]s, 1,000 each. That holds whether or not the record of the ended
     /// job is still there.
+    ///
+    /// A job with a reuse key may wait in the same way for an equal one in flight: see [`Reuse`].
     async fn insert(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Inserted>>;
     async fn get(&self, id: JobId) -> Result<Record>;
     /// Newest first.

@@ -27,6 +27,7 @@ mod notices;
 mod outbox;
 mod pipelines;
 mod purge;
+mod reuse;
 mod rounds;
 mod scripts;
 mod search;

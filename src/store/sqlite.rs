@@ -10,6 +10,7 @@ mod leases;
 mod outbox;
 mod pages;
 mod pipelines;
+mod reuse;
 mod search;
 mod tables;
 mod turns;
@@ -28,7 +29,7 @@ use writer::Writer;
 /// `PRAGMA application_id`: "mlrc".
 const APPLICATION_ID: i64 = 0x6d6c_7263;
 /// The schema by version: a new database gets all of it, an old one what it lacks.
-const SCHEMA: [&str; 8] = [
+const SCHEMA: [&str; 9] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -37,6 +38,7 @@ const SCHEMA: [&str; 8] = [
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 
 #[derive(Clone)]
@@ -170,8 +172,8 @@ mod tests {
         let kept = connection.query_row("SELECT fairness_key, turn FROM jobs", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
         assert_eq!((kept, version(&connection)), (("site-a".to_owned(), None::<i64>), SCHEMA.len() as i64));
         migrate(&connection).unwrap();
-        connection.execute_batch("PRAGMA user_version = 9").unwrap();
-        assert!(migrate(&connection).unwrap_err().to_string().contains("schema 9"));
-        assert_eq!(version(&connection), 9);
+        connection.execute_batch("PRAGMA user_version = 10").unwrap();
+        assert!(migrate(&connection).unwrap_err().to_string().contains("schema 10"));
+        assert_eq!(version(&connection), 10);
     }
 }

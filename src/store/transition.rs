@@ -82,6 +82,7 @@ pub fn finish(record: &mut Record, finish: &Finish, now: Timestamp) -> Kind {
     let Some(failure) = &finish.failure else {
         job.state = State::Succeeded;
         job.partial = job.outputs.iter().any(|o| o.state == State::Failed);
+        job.reused = finish.reused;
         job.progress = Progress { percent: 100.0, stage: "done".into(), eta_s: Some(0.0), ..std::mem::take(&mut job.progress) };
         return end(record, now);
     };
@@ -152,13 +153,18 @@ pub fn expire(record: &mut Record, now: Timestamp) -> Kind {
     end(record, now)
 }
 
-/// A job this one waits for has succeeded; with the last one it is due.
-pub fn dependency_succeeded(record: &mut Record, dependency: JobId, now: Timestamp) {
+/// A job this one waits for has ended as `state`: one less to wait for, and with the last one it is due; or its own end, where it
+/// came after that one's success. An equal job that it follows lets it go whatever became of that.
+pub fn dependency_ended(record: &mut Record, dependency: JobId, state: State, now: Timestamp) -> Option<Kind> {
+    if state != State::Succeeded && record.job.after.contains(&dependency) {
+        return Some(dependency_failed(record, dependency, state, now));
+    }
     let job = &mut record.job;
     job.waiting_on.retain(|id| *id != dependency);
     if job.waiting_on.is_empty() {
         job.run_at = job.run_at.max(now);
     }
+    None
 }
 
 /// `queued -> failed` because a job this one waits for has ended as `state`.
@@ -232,6 +238,8 @@ fn end(record: &mut Record, now: Timestamp) -> Kind {
     let job = &mut record.job;
     job.finished_at = Some(now);
     job.cancel = None;
+    // Queued again, it follows nobody.
+    job.waiting_on.retain(|id| job.after.contains(id));
     for output in job.outputs.iter_mut().filter(|o| !o.state.is_terminal()) {
         output.state = if job.state == State::Succeeded { State::Failed } else { job.state };
         output.error = output.error.take().or_else(|| job.error.clone());

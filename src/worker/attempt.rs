@@ -1,10 +1,11 @@
 //! One attempt, from lease to finish, in a straight line.
 
-use super::Engine;
 use super::line::{Closed, Line, Next};
 use super::publish::Publisher;
 use super::running::{Cause, RunningAttempt};
 use super::verdict::{self, Verdict};
+use super::watch::Watch;
+use super::{Engine, reuse};
 use crate::cleanup;
 use crate::convert::{Level, Produced};
 use crate::converters;
@@ -25,8 +26,6 @@ use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-/// How long a converter that was asked to stop may tidy up before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
 /// Between two looks at the time limits and at the child's use of the processor.
 const WATCH: Duration = Duration::from_millis(250);
 
@@ -38,6 +37,7 @@ struct Rest {
     sandbox_level: u8,
     /// Its only output; one of several is told as soon as it is there.
     output: Option<OutputDone>,
+    reused: bool,
 }
 
 /// One output on its way out.
@@ -105,8 +105,16 @@ async fn own_work(engine: &Engine, job: &Job) -> Result<String, Failure> {
     }
 }
 
-/// fetch -> launch -> watch -> prove and publish -> judge
+/// answer, or fetch -> launch -> watch -> prove and publish -> judge
 async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, rest: &mut Rest) -> Result<(), Failure> {
+    let files = AtomicUsize::new(0);
+    if let Some(outputs) = reuse::answer(engine, attempt, record, &files).await {
+        rest.reused = true;
+        for done in outputs {
+            rest.output = tell(engine, attempt, record, done).await?;
+        }
+        return Ok(());
+    }
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     // From another machine this takes its time.
     let input = tokio::select! {
@@ -116,11 +124,10 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     };
     let order = order(engine, limits, record, input.path().to_owned(), staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
-    let files = AtomicUsize::new(0);
     let publisher = Publisher { engine, attempt, limits, staging: &staging, files: &files };
     let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
     let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
-    *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold };
+    *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold, reused: false };
     if exit.end == End::Clean {
         let wanted = sandbox::output_folder(staging.path(), 0);
         staging.give_back(&wanted);
@@ -243,56 +250,20 @@ async fn publish(
         attempt.log(engine.clock.now(), Level::Error, "worker", &format!("{}: {} {cause}", planned.name, failure));
     }
     let failure = failure.filter(|_| record.job.on_partial == OnPartial::Fail || record.job.outputs.len() == 1);
+    Ok(Published { failure, untold: tell(engine, attempt, record, done).await? })
+}
+
+/// Tells the store of one of several outputs; the only one is left for the end of the attempt.
+async fn tell(engine: &Engine, attempt: &RunningAttempt, record: &Record, done: OutputDone) -> Result<Option<OutputDone>, Failure> {
     if record.job.outputs.len() == 1 {
-        return Ok(Published { failure, untold: Some(done) });
+        return Ok(Some(done));
     }
     match engine.store.output_done(attempt.lease, done, engine.clock.now()).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => attempt.end(Cause::LeaseLost),
         Err(error) => return Err(Failure::internal(error).stage("publish")),
     }
-    Ok(Published { failure, untold: None })
-}
-
-/// The clocks of one attempt.
-struct Watch {
-    started: Instant,
-    asked_at: Option<Instant>,
-    /// When it last made progress or used the processor.
-    busy_at: Instant,
-    cpu_ms: u64,
-}
-
-impl Watch {
-    fn start() -> Watch {
-        let started = Instant::now();
-        Watch { started, asked_at: None, busy_at: started, cpu_ms: 0 }
-    }
-
-    fn busy(&mut self) {
-        self.busy_at = Instant::now();
-    }
-
-    fn enforce(&mut self, attempt: &RunningAttempt, limits: &Limits, cpu_ms: Option<u64>) {
-        let (soft, hard) = attempt.limits();
-        let elapsed = self.started.elapsed().as_millis() as u64;
-        if cpu_ms.is_some_and(|ms| ms > self.cpu_ms) {
-            self.cpu_ms = cpu_ms.unwrap_or(self.cpu_ms);
-            self.busy();
-        }
-        if elapsed >= hard {
-            attempt.end(Cause::HardTimeLimit);
-            attempt.kill.cancel();
-        } else if elapsed >= soft {
-            attempt.end(Cause::SoftTimeLimit);
-        } else if self.busy_at.elapsed() >= limits.stall.duration() {
-            attempt.end(Cause::Stalled);
-        }
-        // After a soft time limit the hard one is the grace.
-        if self.asked_at.is_some_and(|at| at.elapsed() >= GRACE) && attempt.cause() != Some(Cause::SoftTimeLimit) {
-            attempt.kill.cancel();
-        }
-    }
+    Ok(None)
 }
 
 /// Tells the store, fenced by the lease; a store that does not answer is asked again until the lease is lost anyway.
@@ -324,6 +295,7 @@ async fn settle(line: &Line, attempt: &RunningAttempt, job: &Job, rest: Rest, ve
         sandbox_level: rest.sandbox_level,
         media,
         output: rest.output,
+        reused: rest.reused,
         log,
     };
     while !attempt.kill.is_cancelled() || attempt.cause() != Some(Cause::LeaseLost) {

@@ -8,7 +8,7 @@ use crate::converters;
 use crate::failure::{Code, Failure};
 use crate::format::Format;
 use crate::intake;
-use crate::job::{Media, Output, Receipt, Record, State, Verification};
+use crate::job::{JobId, Media, Output, Receipt, Record, State, Verification};
 use crate::limits::Limits;
 use crate::probe;
 use crate::sandbox::{self, InputOrder, Order, Work};
@@ -73,9 +73,7 @@ impl Publisher<'_> {
         let (mut entries, mut artifacts): (Vec<Output>, BTreeMap<String, String>) = Default::default();
         for file in &produced.files {
             let (path, size) = regular(&folder, file)?;
-            let name = if single && !planned.to.extension().is_empty() { planned.name.clone() } else { relative_name(&file.name) };
-            let taken = |n: &str| entries.iter().any(|e| e.name == n) || record.job.outputs.iter().any(|o| o.group != planned.group && o.name == n);
-            let name = intake::unused_name(&name, taken);
+            let name = name(record, planned, &entries, single, &file.name);
             let (media, verification) = self.prove(&path, size, file).instrument(tracing::info_span!("prove")).await?;
             let media = with_looks(media, produced.looks.as_ref());
             let sha256 = intake::digest(&path).await.map_err(|e| Failure::internal(e).stage("publish"))?;
@@ -86,7 +84,7 @@ impl Publisher<'_> {
             let mut warnings = planned.warnings.clone();
             warnings.extend(produced.warnings.iter().take(50).cloned());
             entries.push(Output {
-                url: Some(format!("/v1/jobs/{}/outputs/{}", self.attempt.lease.job, url_path(&name))),
+                url: Some(url(self.attempt.lease.job, &name)),
                 name,
                 state: State::Succeeded,
                 error: None,
@@ -163,6 +161,18 @@ fn regular(folder: &Path, file: &ProducedFile) -> Result<(PathBuf, u64), Failure
 fn relative_name(name: &str) -> String {
     let parts: Vec<String> = name.split('/').filter(|p| !p.is_empty()).map(intake::safe_name).collect();
     if parts.is_empty() { "file".into() } else { parts.join("/") }
+}
+
+/// What a file of an output is called: as planned where it is the only one, else as it was `made`, and never as another of the job.
+pub fn name(record: &Record, planned: &Output, entries: &[Output], single: bool, made: &str) -> String {
+    let name = if single && !planned.to.extension().is_empty() { planned.name.clone() } else { relative_name(made) };
+    let taken = |n: &str| entries.iter().any(|e| e.name == n) || record.job.outputs.iter().any(|o| o.group != planned.group && o.name == n);
+    intake::unused_name(&name, taken)
+}
+
+/// Where an output is downloaded.
+pub fn url(job: JobId, name: &str) -> String {
+    format!("/v1/jobs/{job}/outputs/{}", url_path(name))
 }
 
 fn url_path(name: &str) -> String {

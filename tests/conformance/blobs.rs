@@ -50,6 +50,27 @@ fn what_is_deleted_is_gone_and_deleting_it_again_is_no_fault() {
 }
 
 #[test]
+fn a_copy_has_the_same_bytes_and_outlives_what_it_was_made_of() {
+    on_every_blobs(|blobs, folder| async move {
+        blobs.publish(&staged(&folder, "0123456789"), "jobs/a/1/0").await.unwrap();
+        blobs.copy("jobs/a/1/0", "jobs/b/1/0").await.unwrap();
+        blobs.copy("jobs/b/1/0", "jobs/c/1/7").await.unwrap();
+        // A call that was repeated has done no harm.
+        blobs.copy("jobs/a/1/0", "jobs/b/1/0").await.unwrap();
+        assert_eq!(read(&*blobs, "jobs/a/1/0", None).await, (10, "0123456789".to_owned()));
+        for gone in ["jobs/a/1/0", "jobs/b/1/0"] {
+            blobs.delete(gone).await.unwrap();
+        }
+        assert_eq!(read(&*blobs, "jobs/c/1/7", Some(2..5)).await, (10, "234".to_owned()));
+        assert!(matches!(blobs.open("jobs/b/1/0", None).await, Err(BlobError::NotFound(_))));
+        for (from, to) in [("jobs/a/1/0", "jobs/d/1/0"), ("../secret", "jobs/d/1/0"), ("jobs/c/1/7", "../d")] {
+            assert!(matches!(blobs.copy(from, to).await, Err(BlobError::NotFound(_))), "{from} {to}");
+        }
+        assert_eq!(blobs.list_stale(Timestamp::MAX).await.unwrap(), ["jobs/c/1/7"]);
+    });
+}
+
+#[test]
 fn keys_cannot_leave_the_store() {
     on_every_blobs(|blobs, folder| async move {
         std::fs::write(folder.join("secret"), "secret").unwrap();

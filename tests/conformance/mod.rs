@@ -9,6 +9,7 @@ mod outbox;
 mod pipelines;
 mod rates;
 mod redis;
+mod reuse;
 mod schedules;
 mod search;
 mod slots;

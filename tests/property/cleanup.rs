@@ -127,6 +127,7 @@ impl House {
                     sandbox_level: 3,
                     media: None,
                     output: None,
+                    reused: false,
                     log: vec![],
                 };
                 self.store.finish(finish, self.now).await.unwrap().unwrap();

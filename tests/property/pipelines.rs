@@ -186,7 +186,18 @@ impl House {
         let artifacts = entries.iter().map(|e| (e.name.clone(), format!("jobs/{}/1/{}", job.id, e.name))).collect();
         let output = fate.map(|_| OutputDone { group: planned.group.clone(), entries, artifacts });
         let failure = fate.is_none().then(|| Failure::new(Code::ToolFailed, "x"));
-        let finish = Finish { lease, failure, retry_at: None, cpu_ms: 1, memory_peak_bytes: 1, sandbox_level: 3, media: None, output, log: vec![] };
+        let finish = Finish {
+            lease,
+            failure,
+            retry_at: None,
+            cpu_ms: 1,
+            memory_peak_bytes: 1,
+            sandbox_level: 3,
+            media: None,
+            output,
+            reused: false,
+            log: vec![],
+        };
         self.store.finish(finish, self.now).await.unwrap().unwrap();
         true
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 enum Verb {
-    Insert { priority: u8, key: u8, delay: i64 },
+    Insert { priority: u8, key: u8, delay: i64, equal: u8 },
     Lease { worker: usize },
     Finish { worker: usize, outcome: u8 },
     Release { worker: usize },
@@ -24,8 +24,8 @@ enum Verb {
 
 fn verb() -> impl Strategy<Value = Verb> {
     prop_oneof![
-        4 => (prop_oneof![Just(0u8), Just(5), Just(9)], 0u8..3, prop_oneof![3 => Just(0i64), 1 => 1i64..20])
-            .prop_map(|(priority, key, delay)| Verb::Insert { priority, key, delay }),
+        4 => (prop_oneof![Just(0u8), Just(5), Just(9)], 0u8..3, prop_oneof![3 => Just(0i64), 1 => 1i64..20], 0u8..3)
+            .prop_map(|(priority, key, delay, equal)| Verb::Insert { priority, key, delay, equal }),
         4 => (0usize..2).prop_map(|worker| Verb::Lease { worker }),
         3 => (0usize..2, 0u8..3).prop_map(|(worker, outcome)| Verb::Finish { worker, outcome }),
         1 => (0usize..2).prop_map(|worker| Verb::Release { worker }),
@@ -43,6 +43,10 @@ struct Modelled {
     priority: u8,
     /// 0: none.
     key: u8,
+    /// The reuse key; 0: none.
+    equal: u8,
+    /// The equal job it waits for.
+    follows: Option<JobId>,
     run_at: i64,
     turn: Option<u64>,
     attempt: u32,
@@ -60,12 +64,35 @@ struct Turns {
 
 impl Turns {
     fn promote(&mut self, jobs: &mut [Modelled], now: i64) {
-        let mut due: Vec<_> = jobs.iter_mut().filter(|j| j.state == State::Queued && j.turn.is_none() && j.run_at <= now).collect();
+        let mut due: Vec<_> =
+            jobs.iter_mut().filter(|j| j.state == State::Queued && j.turn.is_none() && j.follows.is_none() && j.run_at <= now).collect();
         due.sort_by_key(|j| (j.run_at, j.id));
         for job in due {
             let last = self.given.entry((job.priority, job.key)).or_default();
             *last = 1 + (*last).max(self.leased.get(&job.priority).copied().unwrap_or(0));
             job.turn = Some(*last);
+        }
+    }
+}
+
+/// The job that one which would be due now follows.
+fn leader(jobs: &[Modelled], priority: u8, key: u8, equal: u8, now: i64) -> Option<JobId> {
+    let leads = |j: &&Modelled| match j.state {
+        State::Running => true,
+        State::Queued => j.follows.is_none() && j.run_at <= now && j.priority >= priority && j.key == key,
+        _ => false,
+    };
+    jobs.iter().filter(|j| equal > 0 && j.equal == equal).find(leads).map(|j| j.id)
+}
+
+/// Those who followed what has ended are due.
+fn let_go(jobs: &mut [Modelled], now: i64) {
+    let ended: Vec<JobId> = jobs.iter().filter(|j| j.state.is_terminal()).map(|j| j.id).collect();
+    for job in jobs.iter_mut() {
+        if job.state.is_terminal() {
+            job.follows = None;
+        } else if job.follows.is_some_and(|id| ended.contains(&id)) {
+            (job.follows, job.run_at) = (None, job.run_at.max(now));
         }
     }
 }
@@ -81,18 +108,35 @@ async fn play(store: Arc<dyn Store>, verbs: Vec<Verb>) {
     let mut hands: [Option<Lease>; 2] = [None, None];
     for verb in verbs {
         match verb {
-            Verb::Insert { priority, key, delay } => {
+            Verb::Insert { priority, key, delay, equal } => {
                 let mut new = new_job(now);
                 (new.record.job.priority, new.record.job.run_at) = (priority, at(now + delay));
                 new.record.job.fairness_key = (key > 0).then(|| key.to_string());
-                // A delayed job disturbs nobody's turn.
-                if delay == 0 {
+                new.record.reuse_key = (equal > 0).then(|| equal.to_string());
+                let follows = if delay == 0 { leader(&jobs, priority, key, equal, now) } else { None };
+                // A job that is not due disturbs nobody's turn.
+                let is_due = delay == 0 && follows.is_none();
+                if is_due {
                     turns.promote(&mut jobs, now);
                 }
                 let id = store_of(&store, new).await;
                 let run_at = now + delay;
-                jobs.push(Modelled { id, state: State::Queued, priority, key, run_at, turn: None, attempt: 0, lost: 0, until: 0, cancel: false });
-                if delay == 0 {
+                let fresh = Modelled {
+                    id,
+                    state: State::Queued,
+                    priority,
+                    key,
+                    equal,
+                    follows,
+                    run_at,
+                    turn: None,
+                    attempt: 0,
+                    lost: 0,
+                    until: 0,
+                    cancel: false,
+                };
+                jobs.push(fresh);
+                if is_due {
                     turns.promote(&mut jobs, now);
                 }
             }
@@ -168,8 +212,10 @@ async fn play(store: Arc<dyn Store>, verbs: Vec<Verb>) {
                 }
             }
         }
+        let_go(&mut jobs, now);
         for job in &jobs {
             let stored = store.get(job.id).await.unwrap().job;
+            assert_eq!(stored.waiting_on, Vec::from_iter(job.follows));
             assert_eq!((stored.state, stored.attempt, stored.recoveries), (job.state, job.attempt, job.lost));
         }
     }

@@ -10,6 +10,7 @@ pub mod http;
 mod kill;
 mod power;
 mod receipts;
+mod reuse;
 mod s3;
 mod slots;
 mod stale;

@@ -127,6 +127,10 @@ impl Converter for Transcode {
     };
     type Options = Options;
 
+    fn takes_names(options: &Options) -> bool {
+        options.split.is_some()
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open_as(ctx, input, Care::of(options.salvage))?;

@@ -91,6 +91,10 @@ impl Converter for Waveform {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let mut source = open::open(ctx, input)?;
         let Some(track) = source.sounds().first().map(|s| (*s).clone()) else {

@@ -59,6 +59,10 @@ impl Converter for Placeholder {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let opened = open::open(ctx, input, 1)?;
         ctx.check()?;

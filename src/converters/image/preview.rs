@@ -16,6 +16,10 @@ impl Converter for Preview {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let picture = preview::drawn(ctx, input, "image.transcode", options.boxed())?;
         preview::finish(ctx, picture, options, output)

@@ -23,6 +23,10 @@ impl Converter for Transcode {
     };
     type Options = Options;
 
+    fn takes_names(options: &Options) -> bool {
+        options.is_set()
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         for to in set::formats(output.format, options) {
             encode::check_options(to, options)?;

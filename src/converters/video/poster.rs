@@ -98,6 +98,10 @@ impl Converter for Poster {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let still = Still::of(output.format.id()).ok_or_else(|| Failure::internal("no such picture format"))?;
         let mut source = open::open(ctx, input)?;

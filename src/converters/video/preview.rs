@@ -16,6 +16,10 @@ impl Converter for Preview {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let picture = match preview::cover(ctx, input)? {
             Some(picture) => picture,

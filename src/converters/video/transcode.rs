@@ -89,6 +89,10 @@ impl Converter for Transcode {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let mut video = options.video.clone();
         let care = Care::of(options.salvage);

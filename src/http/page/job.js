@@ -120,6 +120,7 @@ function factsOf(now) {
   if (now.started_at) facts.push([t("Waited"), span(Math.max(between(now.run_at, now.attempts.at(-1)?.started_at || now.started_at), 0))]);
   if (now.finished_at) facts.push([t("Ended"), when(now.finished_at)]);
   if (now.started_at && now.finished_at) facts.push([t("Took"), span(between(now.started_at, now.finished_at))]);
+  if (now.reused) facts.push([t("Converted"), t("no: an equal file had been")]);
   facts.push([t("Limits"), `${now.soft_time_limit} / ${now.hard_time_limit}`], [t("Failures"), `${now.failures} / ${now.max_attempts}`]);
   if (now.pipeline) facts.push([t("Pipeline"), element("a", { class: "id", href: `#/pipelines/${now.pipeline}` }, now.step || now.pipeline.slice(-8))]);
   if (now.fairness_key) facts.push([t("Site"), now.fairness_key]);

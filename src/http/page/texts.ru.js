@@ -65,6 +65,8 @@ export default {
   "Pipeline": "Конвейер",
   "Site": "Сайт",
   "Waits for": "Ждёт",
+  "Converted": "Преобразование",
+  "no: an equal file had been": "не понадобилось: такой же файл уже преобразован",
   "Id": "Номер",
   "runs": "выполняется",
   "Input": "Исходный файл",

@@ -65,6 +65,8 @@ export default {
   "Pipeline": "İş hattı",
   "Site": "Site",
   "Waits for": "Beklediği",
+  "Converted": "Dönüştürme",
+  "no: an equal file had been": "gerekmedi: aynı dosya daha önce dönüştürülmüştü",
   "Id": "Kimlik",
   "runs": "çalışıyor",
   "Input": "Girdi",

@@ -65,6 +65,8 @@ export default {
   "Pipeline": "流水线",
   "Site": "站点",
   "Waits for": "等待任务",
+  "Converted": "转换",
+  "no: an equal file had been": "无需转换：相同的文件已转换过",
   "Id": "编号",
   "runs": "运行中",
   "Input": "输入",

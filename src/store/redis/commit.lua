@@ -38,6 +38,7 @@ local function move(id, old, job)
     is_awaited = true
   end
   place(id, job)
+  if #job.by > 1 then lead(id, job) end
   if is_live(old.st) and not is_live(job.st) then let_go(id, job) end
 end
 
@@ -60,8 +61,9 @@ local function commit(text, id, at)
     local hindrance = move(id, old, job)
     if hindrance then return hindrance end
     if is_awaited and not is_live(job.st) and note_end(id, job.st, now) then answer = 'ended' end
-  elseif old.by == '1' and job.by == '' and not is_live(st) then
-    take_out(':bytes:' .. job.q, id)
+  elseif old.by and old.by ~= job.by and not is_live(st) then
+    if old.by == '1' then take_out(':bytes:' .. job.q, id) else lift_kept(id, old) end
+    if #job.by > 1 then place_kept(id, job) end
   end
   if ARGV[at + 6] == '1' then
     for _, member in ipairs(words(id, call('GET', P .. ':body:' .. id))) do take_out(':words', member) end

@@ -9,11 +9,11 @@
 --       digest of the request, what to write when it starts, number of letters, id, JSON and job of each
 -- Returns 'missing' (no such schedule), 'late' (somebody else was faster), 'mismatch' (the key came with another request),
 --         'unknown <id>' (no such job to wait for),
---         or a list: per job '' when it is new, else what is found of the job it stands for.
+--         or a list: per job '' when it is new, the id of the equal job it follows when it does, else what is found of the job it stands for.
 -- Repeated: jobs that are there under their own id were inserted by the first try, and are answered as new.
 local FIRST, KEPT_S = 8 + 3 * ARGV[7], 86400
 local now, kind, name = ARGV[1], ARGV[2], ARGV[3]
-local jobs, id_of, twin, keys, unique, new = {}, {}, {}, {}, {}, {}
+local jobs, id_of, twin, keys, unique, new, leader = {}, {}, {}, {}, {}, {}, {}
 local places, total, next_at = {}, 0, FIRST
 while next_at <= #ARGV do
   total = total + 1
@@ -74,6 +74,16 @@ local function has_turn(job)
   if is_promoted[job.q] == nil then is_promoted[job.q] = promote(job.q, now) end
   return is_promoted[job.q]
 end
+-- The equal job in flight that one which would be due follows; see store/reuse.rs.
+local placed = {}
+local function leader_of(job)
+  if job.wa ~= '' or tonumber(job.ra) > tonumber(now) then return end
+  for _, id in ipairs(call('ZRANGE', equals_of(job), 0, -1)) do
+    local other = placed[id] or load(id)
+    local is_sooner = tonumber(other.ra) <= tonumber(now) and tonumber(other.pr) >= tonumber(job.pr) and other.fk == job.fk
+    if other.st == '1' or is_sooner then return id end
+  end
+end
 for n = 1, total do
   if twin[n] == '' then
     local at, job = places[n], jobs[n]
@@ -82,6 +92,15 @@ for n = 1, total do
     if job.wa ~= '' then
       wait_for(id, job, job.wa, now)
       rest = with_waiting(rest, job.wa)
+    end
+    if #job.by > 1 then
+      leader[n] = leader_of(job)
+      if leader[n] then
+        call('ZADD', P .. ':waits:' .. leader[n], job.cr, id)
+        job.wa, rest = leader[n], with_waiting(rest, leader[n])
+      end
+      placed[id] = job
+      lead(id, job)
     end
     save(id, '1', '', '0', ARGV[at + 2], '', '', '', event(now, 'queued', id, job.q, ARGV[at + 5]), rest)
     write(':body:' .. id, body)
@@ -94,6 +113,6 @@ for n = 1, total do
   end
 end
 local answer = {}
-for n = 1, total do answer[n] = twin[n] ~= '' and twin[n] ~= id_of[n] and found(twin[n]) or '' end
+for n = 1, total do answer[n] = twin[n] ~= '' and twin[n] ~= id_of[n] and found(twin[n]) or leader[n] or '' end
 close()
 return answer

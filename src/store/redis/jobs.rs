@@ -188,7 +188,14 @@ impl RedisStore {
         }
         let answers: Vec<Value> = decode(answer)?;
         let mut inserted = Vec::with_capacity(jobs.len());
-        for (new, answer) in jobs.into_iter().zip(answers) {
+        for (mut new, answer) in jobs.into_iter().zip(answers) {
+            if let Value::BulkString(leader) = &answer
+                && let Ok(leader) = String::from_utf8_lossy(leader).parse()
+            {
+                new.record.job.waiting_on = vec![leader];
+                inserted.push(Inserted::New(new.record.job));
+                continue;
+            }
             inserted.push(match Stored::read(answer)? {
                 Some(existing) => Inserted::Existing(existing.record.job),
                 None if new.record.job.waiting_on.is_empty() => Inserted::New(new.record.job),

@@ -18,6 +18,7 @@ macro_rules! scripts {
 
 scripts! {
     ANNOUNCE "announce.lua"
+    ANSWER "answer.lua"
     BEGIN_PIPELINE "begin_pipeline.lua"
     COMMIT "commit.lua"
     DUE "due.lua"

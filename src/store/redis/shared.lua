@@ -6,7 +6,8 @@
 --                        1 running, 2 succeeded, 3 failed, 4 cancelled), at attempt, le and tu the lease's facts and the queue's live
 --                        settings then (since the last commit), rn 1 when :run:<id> is there, ev numbers of its events. Then what REST
 --                        names: fm format, ex expires_at, pi pipeline and step, q queue, pr priority, ra run_at, cr created_at, fi
---                        finished_at, by 1 while published outputs are stored, up upload, bo borrowed blob, uk unique key, fk fairness
+--                        finished_at, by 1 while published outputs are stored (of a job with a reuse key that follows a digit: 0, 1, or
+--                        2 while equal ones can be answered from them), up upload, bo borrowed blob, uk unique key, fk fairness
 --                        key as JSON, ow the token that sent it, wa ids of the jobs a queued one waits for. Absent values are empty. A
 --                        hash of so many fields takes ten times as long.
 -- :body:<id>     string  the words a search finds it by, a newline, the record as JSON as of the last commit
@@ -21,6 +22,8 @@
 -- :waits:<id>    zset by created_at: jobs that wait for this one   :ends         zset by time: "<id> <st>", ends not told to all who waited
 -- :leased        zset by the lease's end: running jobs, which are few
 -- :ended:<q>     zset by finished_at     :bytes:<q>    the same, those whose outputs are stored
+-- :made:<reuse key>  zset by finished_at: jobs that equal ones can be answered from
+-- :equal:<reuse key>:<token>  zset by created_at: live jobs that wait for no other, which equal ones may follow
 -- :words         zset, all scores 0: "<word> <id>" and "#<id>"
 -- :unique, :borrowed, :using, :owned  hash  unique key -> job id; blob key, upload and token -> number of jobs: of live ones (queued or running)
 -- :running       hash    token -> number of its jobs that run
@@ -272,6 +275,29 @@ local function let_go(id, job)
   if upload then call('ZADD', P .. ':uploads', string.match(upload, '^%S+'), job.up) end
 end
 
+-- Enters an ended job with a reuse key into the indexes of what is kept, or takes it out of them.
+local function place_kept(id, job)
+  local kept, key = string.match(job.by, '^(%d)(.+)$')
+  if kept ~= '0' then add(':bytes:' .. job.q, job.fi, id) end
+  if kept == '2' then add(':made:' .. key, job.fi, id) end
+end
+
+local function lift_kept(id, job)
+  take_out(':bytes:' .. job.q, id)
+  take_out(':made:' .. string.sub(job.by, 2), id)
+end
+
+-- Of live jobs with a reuse key those may be followed that wait for no other.
+local function equals_of(job) return P .. ':equal:' .. string.sub(job.by, 2) .. ':' .. job.ow end
+
+local function lead(id, job)
+  if is_live(job.st) and job.wa == '' then
+    call('ZADD', equals_of(job), job.cr, id)
+  else
+    call('ZREM', equals_of(job), id)
+  end
+end
+
 -- Enters a job into every index of its state. A queued one has no turn yet, unless it `has_turn`.
 local function place(id, job, lease_until, has_turn)
   count(job.st, job.q, 1)
@@ -292,7 +318,7 @@ local function place(id, job, lease_until, has_turn)
     notice('ready ' .. job.q)
   else
     add(':ended:' .. job.q, job.fi, id)
-    if job.by == '1' then add(':bytes:' .. job.q, job.fi, id) end
+    if job.by == '1' then add(':bytes:' .. job.q, job.fi, id) elseif job.by ~= '' then place_kept(id, job) end
     if job.pi ~= '' then notice('pipeline ' .. string.match(job.pi, '^%S+')) end
   end
 end
@@ -314,7 +340,7 @@ local function lift(id, job)
     if job.ex ~= '' then take_out(':expiry', id) end
   else
     take_out(':ended:' .. job.q, id)
-    if job.by == '1' then take_out(':bytes:' .. job.q, id) end
+    if job.by == '1' then take_out(':bytes:' .. job.q, id) elseif job.by ~= '' then lift_kept(id, job) end
   end
 end
 

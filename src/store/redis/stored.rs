@@ -91,7 +91,7 @@ pub fn rest(record: &Record) -> Result<String> {
         &milliseconds(job.run_at),
         &milliseconds(job.created_at),
         &maybe_milliseconds(job.finished_at),
-        if record.artifacts.is_empty() { "" } else { "1" },
+        &kept(record),
         record.upload.as_deref().unwrap_or_default(),
         record.borrowed().unwrap_or_default(),
         job.unique_key.as_deref().unwrap_or_default(),
@@ -100,6 +100,17 @@ pub fn rest(record: &Record) -> Result<String> {
         &waiting,
     ];
     Ok(lines.join("\n"))
+}
+
+/// What is kept of its outputs, and for whom, as shared.lua has it.
+fn kept(record: &Record) -> String {
+    let has_bytes = !record.artifacts.is_empty();
+    match &record.reuse_key {
+        None if has_bytes => "1".into(),
+        None => String::new(),
+        Some(key) if record.is_whole() => format!("2{key}"),
+        Some(key) => format!("{}{key}", u8::from(has_bytes)),
+    }
 }
 
 /// Ids as the scripts have them.

@@ -88,10 +88,6 @@ fn told(record: &mut Record, dependency: JobId, state: State, at: Timestamp) -> 
     if record.job.state != State::Queued || !record.job.waiting_on.contains(&dependency) {
         return None;
     }
-    if state != State::Succeeded {
-        let kind = transition::dependency_failed(record, dependency, state, at);
-        return Some(Change::transition(record, kind, at));
-    }
-    transition::dependency_succeeded(record, dependency, at);
-    Some(Change::default())
+    let ended = transition::dependency_ended(record, dependency, state, at);
+    Some(ended.map_or_else(Change::default, |kind| Change::transition(record, kind, at)))
 }

@@ -2,7 +2,7 @@
 
 use super::SqliteStore;
 use super::tables::{self, Found, Tx, one, rows};
-use super::{outbox, pages, search, turns, waits};
+use super::{outbox, pages, reuse, search, turns, waits};
 use crate::job::{CancelMode, Event, Job, JobId, LogLine, Record};
 use crate::store::outbox::letters;
 use crate::store::{Filter, Inserted, Jobs, NewJob, Notice, Result, StoreError, transition, words};
@@ -128,6 +128,7 @@ pub fn insert(tx: &mut Tx<'_>, new: NewJob, now: Timestamp) -> Result<Inserted> 
     let mut record = new.record;
     record.job.waiting_on = distinct(&record.job.after);
     let failed = waits::look(tx, &mut record)?;
+    reuse::follow(tx, &mut record, now)?;
     let turn = turns::first(tx, &record.job, now)?;
     let mut found = tx.insert(record, turn)?;
     let job = &found.record.job;

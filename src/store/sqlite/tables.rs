@@ -67,8 +67,8 @@ impl<'c> Tx<'c> {
     pub fn insert(&mut self, record: Record, turn: Option<i64>) -> Result<Found> {
         let (job, words) = (&record.job, words::of(&record));
         self.execute(
-            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, owner, record, words)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
+            "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, expires_at, created_at, format, unique_key, upload, borrowed, fairness_key, turn, waiting, pipeline, step, owner, reuse_key, record, words)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
             params![
                 job.id.to_string(),
                 job.queue,
@@ -88,6 +88,7 @@ impl<'c> Tx<'c> {
                 job.pipeline.map(|id| id.to_string()),
                 job.step,
                 record.owner,
+                record.reuse_key,
                 text(&record)?,
                 words,
             ],

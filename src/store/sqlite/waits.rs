@@ -41,7 +41,7 @@ pub fn begin(tx: &mut Tx<'_>, found: &mut Found, failed: Option<(JobId, State)>,
 /// Notes the end of a job, for [`tell`].
 pub fn ended(tx: &mut Tx<'_>, found: &Found, now: Timestamp) -> Result<()> {
     let job = &found.record.job;
-    if !job.after.is_empty() {
+    if !job.after.is_empty() || found.record.reuse_key.is_some() {
         tx.execute("DELETE FROM waits WHERE job = ?1", [found.seq])?;
     }
     let sql = "INSERT OR REPLACE INTO ends SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM waits WHERE dependency = ?1)";
@@ -72,11 +72,9 @@ pub fn tell(tx: &mut Tx<'_>) -> Result<()> {
 }
 
 fn told(tx: &mut Tx<'_>, found: &mut Found, dependency: JobId, state: State, at: Timestamp) -> Result<()> {
-    if state != State::Succeeded {
-        let kind = transition::dependency_failed(&mut found.record, dependency, state, at);
+    if let Some(kind) = transition::dependency_ended(&mut found.record, dependency, state, at) {
         return tx.transition(found, None, kind, at);
     }
-    transition::dependency_succeeded(&mut found.record, dependency, at);
     if found.record.job.waiting_on.is_empty() {
         tx.notice(Notice::Ready(found.record.job.queue.clone()));
     }

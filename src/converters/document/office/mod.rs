@@ -64,6 +64,10 @@ impl Converter for Office {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let file = source_of(ctx, input, options)?;
         let produced = produce(ctx, input, &file, options, output)?;

@@ -62,6 +62,10 @@ impl Converter for Pages {
     };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let opened = super::open_as(ctx, input, options.password.as_deref(), options.salvage)?;
         Ok(opened.tell(draw(ctx, &opened.pdf, options, output)?))

@@ -44,6 +44,10 @@ impl Converter for Text {
     const SPEC: Spec = Spec { id: "document.pdf_text", family: Family::Document, summary: "The text of a pdf.", pairs: &[(&["pdf"], &["txt"])] };
     type Options = Options;
 
+    fn takes_names(_options: &Options) -> bool {
+        false
+    }
+
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let pdf = super::open(ctx, input, options.password.as_deref())?;
         let wanted = ranges::pages(options.pages.as_deref(), pdf.pages().len() as u32);
