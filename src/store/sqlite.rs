@@ -41,6 +41,9 @@ const SCHEMA: [&str; 9] = [
     include_str!("schema_9.sql"),
 ];
 
+/// The version that has the words of jobs in an index of its own.
+const WORDS_SINCE: i64 = 8;
+
 #[derive(Clone)]
 pub struct SqliteStore {
     writer: Writer,
@@ -140,7 +143,9 @@ fn migrate(connection: &Connection) -> Result<()> {
         Some(lacking) => {
             let script = format!("BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {newest};", lacking.concat());
             connection.execute_batch(&script).map_err(failed)?;
-            search::index_all(connection)?;
+            if version < WORDS_SINCE {
+                search::index_all(connection)?;
+            }
             connection.execute_batch("COMMIT").map_err(failed)
         }
     }
@@ -175,5 +180,18 @@ mod tests {
         connection.execute_batch("PRAGMA user_version = 10").unwrap();
         assert!(migrate(&connection).unwrap_err().to_string().contains("schema 10"));
         assert_eq!(version(&connection), 10);
+    }
+
+    #[test]
+    fn jobs_of_version_8_are_as_they_were_and_share_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&SCHEMA[..8].concat()).unwrap();
+        let row = "INSERT INTO jobs (id, queue, state, priority, run_at, attempt, created_at, words, record) VALUES ('a', 'image', 2, 5, 0, 1, 0, 'w', '{}')";
+        connection.execute_batch(&format!("{row}; INSERT INTO job_words VALUES ('w', 1); PRAGMA user_version = 8;")).unwrap();
+        migrate(&connection).unwrap();
+        let kept = connection.query_row("SELECT words, reuse_key FROM jobs JOIN job_words ON job = seq", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        assert_eq!((kept, version(&connection)), (("w".to_owned(), None::<String>), 9));
+        let equal = "SELECT count(*) FROM jobs INDEXED BY jobs_equal WHERE reuse_key = 'k'";
+        assert_eq!(connection.query_row(equal, [], |r| r.get::<_, i64>(0)).unwrap(), 0);
     }
 }

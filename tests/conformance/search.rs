@@ -99,10 +99,10 @@ fn a_database_of_an_older_program_is_searched_as_well() {
     let file = folder.path().join("old.db");
     runtime.block_on(async {
         let id = SqliteStore::open(&file).unwrap().insert(vec![named(0, "holiday.png")], at(0)).await.unwrap()[0].job().id;
-        // What version 8 has made, unmade.
+        // What version 8 and later ones have made, unmade.
         let old = rusqlite::Connection::open(&file).unwrap();
         old.execute_batch(
-            "DROP TABLE job_words; DROP INDEX jobs_lane; DROP INDEX jobs_format; DROP INDEX jobs_owner; ALTER TABLE jobs DROP COLUMN words;
+            "DROP INDEX jobs_equal; ALTER TABLE jobs DROP COLUMN reuse_key; DROP TABLE job_words; DROP INDEX jobs_lane; DROP INDEX jobs_format; DROP INDEX jobs_owner; ALTER TABLE jobs DROP COLUMN words;
              CREATE TABLE job_text (words TEXT); CREATE INDEX jobs_state ON jobs (state, seq); CREATE INDEX jobs_queue ON jobs (queue, seq);
              CREATE INDEX jobs_owner ON jobs (owner, seq) WHERE owner IS NOT NULL; PRAGMA user_version = 7;",
         )
