@@ -19,9 +19,7 @@ enum Command {
     /// Every queue: slots, limits and how many jobs are in which state.
     List,
     /// One of them.
-    Show {
-        name: String,
-    },
+    Show { name: String },
     /// Change settings at once, without a restart: concurrency, autoscale, soft_time_limit, hard_time_limit, rate_limit, max_attempts,
     /// retry_delay.
     Set {
@@ -31,17 +29,11 @@ enum Command {
         settings: Vec<String>,
     },
     /// Start nothing more; what runs goes on.
-    Pause {
-        name: String,
-    },
+    Pause { name: String },
     /// Start jobs again after a pause.
-    Resume {
-        name: String,
-    },
+    Resume { name: String },
     /// Cancel every queued job.
-    Purge {
-        name: String,
-    },
+    Purge { name: String },
 }
 
 pub fn run(args: Args) -> Exit {

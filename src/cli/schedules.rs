@@ -25,13 +25,9 @@ enum Command {
     /// Make a schedule, or change one.
     Put(Box<Put>),
     /// Take a schedule away; jobs it has submitted stay.
-    Delete {
-        name: String,
-    },
+    Delete { name: String },
     /// Submit its job now.
-    Run {
-        name: String,
-    },
+    Run { name: String },
 }
 
 #[derive(Debug, clap::Args)]

@@ -41,9 +41,7 @@ enum Command {
     /// Every token: its scopes, its limits, when it was made; never its text.
     List,
     /// Make a token worthless.
-    Revoke {
-        id: String,
-    },
+    Revoke { id: String },
 }
 
 pub fn run(args: Args) -> Exit {
