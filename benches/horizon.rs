@@ -114,6 +114,7 @@ async fn end_some(store: &dyn Store) -> Result<(), Failed> {
                 retry_at: None,
                 cpu_ms: 0,
                 memory_peak_bytes: 0,
+                scratch_peak_bytes: 0,
                 sandbox_level: 0,
                 media: None,
                 output: None,

@@ -46,7 +46,7 @@ impl Launcher for NoOp {
             let _ = report.try_send(Report::Output { output: output.index, result });
         }
         let (ended, exit) = oneshot::channel();
-        let _ = ended.send(Exit { end: End::Clean, cpu_ms: 0, memory_peak_bytes: 0, sandbox_level: 0 });
+        let _ = ended.send(Exit { end: End::Clean, cpu_ms: 0, memory_peak_bytes: 0, scratch_peak_bytes: 0, sandbox_level: 0 });
         Ok(Child { reports, exit, control: Box::new(NoOp) })
     }
 }

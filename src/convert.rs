@@ -5,7 +5,7 @@
 
 use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
-use crate::job::Media;
+use crate::job::{Media, StreamPlan};
 use crate::limits::Limits;
 use crate::progress::Progress;
 use schemars::JsonSchema;
@@ -45,6 +45,13 @@ pub trait Converter: Send + Sync + 'static {
     }
 
     fn convert(ctx: &Ctx, input: &Input, options: &Self::Options, output: &Output) -> Result<Produced, Failure>;
+}
+
+/// A converter of films or songs that decides for each stream whether it is copied or encoded.
+pub trait StreamPlanner: Converter {
+    /// What it would decide, from the headers and without making anything; the failure that the conversion would end with, as far
+    /// as it can be told by then.
+    fn plan(ctx: &Ctx, input: &Input, options: &Self::Options, to: Format) -> Result<StreamPlan, Failure>;
 }
 
 /// Ranges that the types alone cannot hold.
@@ -143,11 +150,20 @@ pub struct Erased {
     /// [`Converter::takes_names`] for checked options.
     pub takes_names: fn(&Value) -> bool,
     pub run: fn(&Ctx, &Input, &Value, &Output) -> Result<Produced, Failure>,
+    /// Of a [`StreamPlanner`].
+    pub plan: Option<Plan>,
 }
+
+pub type Plan = fn(&Ctx, &Input, &Value, Format) -> Result<StreamPlan, Failure>;
 
 /// Erases a converter's types.
 pub const fn erase<C: Converter>() -> Erased {
-    Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, takes_names: takes_names::<C>, run: run::<C> }
+    Erased { spec: &C::SPEC, check: check::<C>, schema: schema::<C>, takes_names: takes_names::<C>, run: run::<C>, plan: None }
+}
+
+/// Erases the types of one that can tell what it would do.
+pub const fn erase_planner<C: StreamPlanner>() -> Erased {
+    Erased { plan: Some(plan::<C>), ..erase::<C>() }
 }
 
 /// How much of a wrong value is told back.
@@ -199,7 +215,7 @@ fn takes_names<C: Converter>(options: &Value) -> bool {
 }
 
 fn run<C: Converter>(ctx: &Ctx, input: &Input, options: &Value, output: &Output) -> Result<Produced, Failure> {
-    let parsed = parse::<C>(options).map_err(|e| Failure::new(Code::InvalidOption, format!("option `{}`: {}", e.field, e.allowed)))?;
+    let parsed = checked::<C>(options)?;
     if C::takes_names(&parsed) {
         return C::convert(ctx, input, &parsed, output);
     }
@@ -208,6 +224,14 @@ fn run<C: Converter>(ctx: &Ctx, input: &Input, options: &Value, output: &Output)
     let mut produced = C::convert(ctx, &input, &parsed, &nameless)?;
     produced.files.iter_mut().filter(|f| f.name == nameless.name).for_each(|f| f.name.clone_from(&output.name));
     Ok(produced)
+}
+
+fn plan<C: StreamPlanner>(ctx: &Ctx, input: &Input, options: &Value, to: Format) -> Result<StreamPlan, Failure> {
+    C::plan(ctx, input, &checked::<C>(options)?, to)
+}
+
+fn checked<C: Converter>(options: &Value) -> Result<C::Options, Failure> {
+    parse::<C>(options).map_err(|e| Failure::new(Code::InvalidOption, format!("option `{}`: {}", e.field, e.allowed)))
 }
 
 /// The file to read.

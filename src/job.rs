@@ -2,10 +2,12 @@
 
 mod id;
 mod privacy;
+mod streams;
 mod told;
 
 pub use id::{JobId, PipelineId};
 pub use privacy::{Disclosure, Receipt};
+pub use streams::{PlannedStream, StreamPlan, Treatment};
 pub use told::{HookKind, Occasion, Site, Webhook};
 
 use crate::failure::Failure;
@@ -215,6 +217,9 @@ pub struct Attempt {
     pub cause: Option<String>,
     pub cpu_ms: u64,
     pub memory_peak_bytes: u64,
+    /// The most that its files took in the staging folder, looked at four times a second: 0 for one that ended before.
+    #[serde(default)]
+    pub scratch_peak_bytes: u64,
     /// The measured level of the jail, 0 to 4.
     pub sandbox_level: u8,
 }

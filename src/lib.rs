@@ -7,7 +7,7 @@
 //!
 //! | layer | modules | may import |
 //! |---|---|---|
-//! | 0 words | [`access`] [`queue`] [`job`] [`failure`] [`limits`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] [`link`] | each other |
+//! | 0 words | [`access`] [`queue`] [`job`] [`failure`] [`limits`] [`forecast`] [`format`](mod@format) [`progress`] [`tls`] [`trace`] [`link`] | each other |
 //! | 1 ports | [`store`] [`blobs`] [`convert`] [`sandbox`] [`clock`] [`outbound`] | 0 |
 //! | 2 keepers | `store::*` `blobs::*` [`converters`] `sandbox::*` | 0 and their own port |
 //! | 3 use cases | `intake` `pipeline` `worker` `fetch` `probe` `schedule` `cleanup` `notify` `tus` | 0, 1, the converter registry |
@@ -26,6 +26,7 @@ pub mod convert;
 pub mod converters;
 pub mod failure;
 pub mod fetch;
+pub mod forecast;
 pub mod format;
 pub mod http;
 pub mod intake;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Top-level modules by layer. `store`, `blobs` and `sandbox` are ports; the files below them are their keepers.
-const LAYERS: [(&str, u8); 30] = [
+const LAYERS: [(&str, u8); 31] = [
     ("access", 0),
     ("queue", 0),
     ("job", 0),
     ("failure", 0),
     ("limits", 0),
+    ("forecast", 0),
     ("format", 0),
     ("progress", 0),
     ("tls", 0),

@@ -90,8 +90,8 @@ impl Client {
     }
 
     /// A call whose answer may take that long.
-    pub async fn post_within(&self, within: Duration, path: &[&str], body: &Value) -> Result<Value, Trouble> {
-        self.answer(self.request(Method::POST, path, &[]).timeout(within).json(body)).await
+    pub async fn post_within(&self, within: Duration, path: &[&str], query: &[(&str, String)], body: &Value) -> Result<Value, Trouble> {
+        self.answer(self.request(Method::POST, path, query).timeout(within).json(body)).await
     }
 
     /// The server's own JSON, or what people read of it.

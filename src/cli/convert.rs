@@ -193,8 +193,7 @@ impl Run<'_> {
 
     async fn plan(&self, item: &Item) -> Result<(), Failed> {
         let request = self.request_for(item).await?;
-        let (plan, source) = self.app.intake.dry_run(request, self.app.clock.now()).await.map_err(refused)?;
-        let plan = self.app.prober.measured(plan, source).await;
+        let plan = self.app.prober.plan(&self.app.intake, request, self.app.clock.now()).await.map_err(refused)?;
         print(&if self.args.json { format!("{}\n", json!(plan)) } else { plan::lines(&plan) });
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use super::client::{Client, Server, Trouble, read, with};
 use super::save::Target;
-use super::{Exit, bars, complain, convert, jobs, options, print};
+use super::{Exit, bars, complain, convert, jobs, options, plan, print};
 use crate::job::{Job, Upload};
 use crate::limits::Span;
 use futures::StreamExt;
 use indicatif::MultiProgress;
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,9 @@ pub struct Args {
     soft_limit: Option<Span>,
     #[arg(long)]
     hard_limit: Option<Span>,
+    /// Say what would be done, what it would take as far as the server has learned from others like it, and do nothing.
+    #[arg(long, conflicts_with_all = ["wait", "out"])]
+    plan: bool,
     /// Stay until the job has ended.
     #[arg(long)]
     wait: bool,
@@ -58,15 +62,19 @@ pub fn run(args: Args) -> Exit {
 
 async fn submit(args: &Args, client: &Client) -> Result<Exit, Trouble> {
     let mut request = request(args)?;
+    let query = if args.plan { vec![("dry_run", "1".to_owned())] } else { Vec::new() };
     let shown = args.file.to_string_lossy();
     let (name, answer) = if shown.starts_with("http://") || shown.starts_with("https://") {
         request.insert("input".into(), json!({"url": shown}));
-        (shown.into_owned(), client.post_within(FETCHED_WITHIN, &["v1", "jobs"], &Value::Object(request)).await?)
+        (shown.into_owned(), client.post_within(FETCHED_WITHIN, &["v1", "jobs"], &query, &Value::Object(request)).await?)
     } else {
         let upload: Upload = read(&send(client, &args.file).await?)?;
         request.insert("input".into(), json!({"upload": upload.id}));
-        (upload.name, client.post(&["v1", "jobs"], Some(&Value::Object(request))).await?)
+        (upload.name, client.call(Method::POST, &["v1", "jobs"], &query, Some(&Value::Object(request))).await?)
     };
+    if args.plan {
+        return client.tell(&answer, || Ok(plan::lines(&read(&answer)?)));
+    }
     let job: Job = read(&answer)?;
     if !args.wait && args.out.is_none() {
         print(&if client.json { format!("{answer}\n") } else { format!("{}\n", job.id) });

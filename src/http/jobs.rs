@@ -99,8 +99,7 @@ pub async fn submit(
     let key = idempotency_key(&headers)?;
     let submission = Submission { owner: caller.owner(), ..submission };
     if how.dry_run == Some(Flag::Yes) {
-        let (plan, source) = service.intake.dry_run(submission, service.clock.now()).await?;
-        return Ok(Json(service.prober.measured(plan, source).await).into_response());
+        return Ok(Json(service.prober.plan(&service.intake, submission, service.clock.now()).await?).into_response());
     }
     let inserted = service.intake.submit(submission, key, service.clock.now()).await?;
     let status = if matches!(inserted, Inserted::New(_)) { StatusCode::ACCEPTED } else { StatusCode::OK };

@@ -5,6 +5,7 @@ use super::seccomp::{Filter, Program, deadly_names};
 use super::{InputOrder, Order, OutputOrder, Registry, Report, Work, output_folder, policy, sys, wire};
 use crate::convert::{Ctx, Depth, Host, Input, Level, Output, Produced};
 use crate::failure::{Code, Failure};
+use crate::job::StreamPlan;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use std::io::Read;
@@ -140,6 +141,14 @@ fn run(registry: &Registry, order: &Order, host: &ChildHost) {
             let probe = (registry.probe)(input.format.family());
             host.report(Report::Probed(guarded(|| probe(&ctx, &input, *depth))));
         }
+        Work::Plan(outputs) => {
+            let probe = (registry.probe)(input.format.family());
+            host.report(Report::Probed(guarded(|| probe(&ctx, &input, Depth::Header))));
+            for wanted in outputs {
+                let result = guarded(|| plan(registry, &ctx, &input, wanted)).map(StreamPlan::tamed);
+                host.report(Report::Planned { output: wanted.index, result });
+            }
+        }
     }
 }
 
@@ -152,6 +161,13 @@ fn convert(registry: &Registry, ctx: &Ctx, input: &Input, wanted: &OutputOrder, 
     std::fs::create_dir_all(&dir).map_err(|e| Failure::internal(format!("{}: {e}", dir.display())))?;
     let output = Output { dir, format: wanted.to, name: wanted.name.clone() };
     (converter.run)(ctx, input, &wanted.options, &output)
+}
+
+fn plan(registry: &Registry, ctx: &Ctx, input: &Input, wanted: &OutputOrder) -> Result<StreamPlan, Failure> {
+    match (registry.by_id)(&wanted.converter).and_then(|converter| converter.plan) {
+        Some(plan) => plan(ctx, input, &wanted.options, wanted.to),
+        None => Ok(StreamPlan::default()),
+    }
 }
 
 /// A panic is the converter's fault, not the service's.

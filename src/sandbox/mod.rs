@@ -3,7 +3,7 @@
 use crate::convert::{Ctx, Depth, Erased, Input, Level, Produced, Warmth, Zygote};
 use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
-use crate::job::Media;
+use crate::job::{Media, StreamPlan};
 use crate::limits::Limits;
 use crate::progress::Progress;
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,8 @@ pub enum Work {
     /// Runs the converters one after the other and reports each result as it is done.
     Convert(Vec<OutputOrder>),
     Probe(Depth),
+    /// Measures the headers, and tells what would become of the streams for each of these outputs.
+    Plan(Vec<OutputOrder>),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -107,6 +109,10 @@ pub enum Report {
         result: Result<Produced, Failure>,
     },
     Probed(Result<Media, Failure>),
+    Planned {
+        output: usize,
+        result: Result<StreamPlan, Failure>,
+    },
     /// A system call that the jail refuses was tried; the child is about to die of it.
     Violation(String),
 }
@@ -117,6 +123,8 @@ pub struct Exit {
     pub end: End,
     pub cpu_ms: u64,
     pub memory_peak_bytes: u64,
+    /// The most that lay in its staging folder; looked at by the launcher, four times a second.
+    pub scratch_peak_bytes: u64,
     /// The measured level of the jail this child ran in, 0 to 4.
     pub sandbox_level: u8,
 }
@@ -196,6 +204,8 @@ pub trait Control: Send + Sync {
 pub struct Usage {
     pub cpu_ms: u64,
     pub memory_bytes: u64,
+    /// In its staging folder, when that was looked at last.
+    pub scratch_bytes: u64,
 }
 
 impl Drop for Child {

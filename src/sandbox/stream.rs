@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -34,8 +34,9 @@ pub(super) fn attend(launched: Launched, order: &Order) -> io::Result<Child> {
     let (reports, received) = mpsc::channel(REPORTS_WAITING);
     let (ended, exit) = oneshot::channel();
     let stop = Arc::new(Stop { wanted: AtomicBool::new(false), notify: Notify::new() });
-    let control = Hand { pidfd: launched.pidfd.clone(), stop: stop.clone() };
-    let watch = tokio::spawn(watch(order.staging.clone(), order.limits.output_max.0, launched.pidfd.clone()));
+    let scratch = Arc::new(Scratch::default());
+    let control = Hand { pidfd: launched.pidfd.clone(), stop: stop.clone(), scratch: scratch.clone() };
+    let watch = tokio::spawn(watch(order.staging.clone(), order.limits.output_max.0, launched.pidfd.clone(), scratch.clone()));
     let ear = Ear {
         pidfd: launched.pidfd,
         reports: Some(reports),
@@ -50,7 +51,7 @@ pub(super) fn attend(launched: Launched, order: &Order) -> io::Result<Child> {
         // An abort comes too late for a watch that has already killed.
         let overfull = watch.await.unwrap_or(false);
         let end = if overfull { End::OutputLimit } else { exit.end };
-        let _ = ended.send(Exit { end, ..exit });
+        let _ = ended.send(Exit { end, scratch_peak_bytes: scratch.peak_bytes.load(Ordering::Relaxed), ..exit });
         if let (Some(reports), late) = late {
             for report in late {
                 if reports.send(report).await.is_err() {
@@ -67,9 +68,17 @@ struct Stop {
     notify: Notify,
 }
 
+/// What staging holds, as it was measured.
+#[derive(Default)]
+struct Scratch {
+    bytes: AtomicU64,
+    peak_bytes: AtomicU64,
+}
+
 struct Hand {
     pidfd: Arc<OwnedFd>,
     stop: Arc<Stop>,
+    scratch: Arc<Scratch>,
 }
 
 impl Control for Hand {
@@ -84,7 +93,7 @@ impl Control for Hand {
     }
 
     fn usage(&self) -> Option<Usage> {
-        usage(&self.pidfd)
+        Some(Usage { scratch_bytes: self.scratch.bytes.load(Ordering::Relaxed), ..usage(&self.pidfd)? })
     }
 }
 
@@ -201,13 +210,15 @@ impl Ear {
 
 /// Kills a child that fills staging with twice what it may put out (results and intermediate files), as a resource limit
 /// only bounds each file. True when it did.
-async fn watch(staging: PathBuf, output_max: u64, pidfd: Arc<OwnedFd>) -> bool {
+async fn watch(staging: PathBuf, output_max: u64, pidfd: Arc<OwnedFd>, scratch: Arc<Scratch>) -> bool {
     let mut pause = MEASURE_EVERY;
     loop {
         tokio::time::sleep(pause).await;
         let folder = staging.clone();
         let started = Instant::now();
         let used = tokio::task::spawn_blocking(move || folder_bytes(&folder)).await.unwrap_or(0);
+        scratch.bytes.store(used, Ordering::Relaxed);
+        scratch.peak_bytes.fetch_max(used, Ordering::Relaxed);
         if used > output_max.saturating_mul(2) {
             let _ = pidfd_send_signal(&*pidfd, Signal::KILL);
             return true;
@@ -241,8 +252,8 @@ fn usage(pidfd: &OwnedFd) -> Option<Usage> {
     // The name in brackets may hold anything; the fields after it are numbers: state is 3, utime 14, stime 15, rss 24.
     let fields: Vec<u64> = stat.rsplit_once(')')?.1.split_ascii_whitespace().map(|f| f.parse().unwrap_or(0)).collect();
     let ticks = fields.get(11)? + fields.get(12)?;
-    let used =
-        Usage { cpu_ms: ticks * 1000 / rustix::param::clock_ticks_per_second(), memory_bytes: fields.get(21)? * rustix::param::page_size() as u64 };
+    let cpu_ms = ticks * 1000 / rustix::param::clock_ticks_per_second();
+    let used = Usage { cpu_ms, memory_bytes: fields.get(21)? * rustix::param::page_size() as u64, scratch_bytes: 0 };
     // If the child has not ended by now, its pid was not given to somebody else meanwhile.
     let ended = super::wire::readable(&[pidfd.as_fd()], 0).ok()?.contains(&true);
     (!ended).then_some(used)

@@ -75,7 +75,7 @@ pub enum Said {
 impl Exit {
     /// The end of a child that nobody was left to reap.
     pub(super) fn lost(sandbox_level: u8) -> Exit {
-        Exit { end: End::ZygoteLost, cpu_ms: 0, memory_peak_bytes: 0, sandbox_level }
+        Exit { end: End::ZygoteLost, cpu_ms: 0, memory_peak_bytes: 0, scratch_peak_bytes: 0, sandbox_level }
     }
 }
 

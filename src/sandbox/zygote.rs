@@ -161,7 +161,13 @@ impl<'a> Zygoted<'a> {
             self.sweep();
         }
         let Some((_, reaped)) = reaped else { return Ok(()) };
-        let exit = Exit { end: end(&reaped), cpu_ms: reaped.cpu_ms, memory_peak_bytes: reaped.memory_peak_bytes, sandbox_level: self.measured.level };
+        let exit = Exit {
+            end: end(&reaped),
+            cpu_ms: reaped.cpu_ms,
+            memory_peak_bytes: reaped.memory_peak_bytes,
+            scratch_peak_bytes: 0,
+            sandbox_level: self.measured.level,
+        };
         self.tell(&Told::Exited { id, exit }, None)
     }
 

@@ -142,6 +142,7 @@ pub struct Finish {
     pub retry_at: Option<Timestamp>,
     pub cpu_ms: u64,
     pub memory_peak_bytes: u64,
+    pub scratch_peak_bytes: u64,
     pub sandbox_level: u8,
     /// The input, as measured in the jail, where no heartbeat has carried it.
     pub media: Option<Media>,

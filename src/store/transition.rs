@@ -42,6 +42,7 @@ pub fn lease(record: &mut Record, worker: &str, sandbox_level: u8, now: Timestam
         cause: None,
         cpu_ms: 0,
         memory_peak_bytes: 0,
+        scratch_peak_bytes: 0,
         sandbox_level,
     });
     "started"
@@ -261,6 +262,7 @@ fn close_attempt(record: &mut Record, finish: &Finish, now: Timestamp) {
     if let Some(attempt) = record.job.attempts.last_mut() {
         attempt.cpu_ms = finish.cpu_ms;
         attempt.memory_peak_bytes = finish.memory_peak_bytes;
+        attempt.scratch_peak_bytes = finish.scratch_peak_bytes;
         attempt.sandbox_level = finish.sandbox_level;
     }
 }

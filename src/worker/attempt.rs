@@ -34,6 +34,7 @@ const WATCH: Duration = Duration::from_millis(250);
 struct Rest {
     cpu_ms: u64,
     memory_peak_bytes: u64,
+    scratch_peak_bytes: u64,
     sandbox_level: u8,
     /// Its only output; one of several is told as soon as it is there.
     output: Option<OutputDone>,
@@ -126,8 +127,8 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let publisher = Publisher { engine, attempt, limits, staging: &staging, files: &files };
     let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
-    let Exit { cpu_ms, memory_peak_bytes, sandbox_level, .. } = exit;
-    *rest = Rest { cpu_ms, memory_peak_bytes, sandbox_level, output: published.untold, reused: false };
+    let Exit { cpu_ms, memory_peak_bytes, scratch_peak_bytes, sandbox_level, .. } = exit;
+    *rest = Rest { cpu_ms, memory_peak_bytes, scratch_peak_bytes, sandbox_level, output: published.untold, reused: false };
     if exit.end == End::Clean {
         let wanted = sandbox::output_folder(staging.path(), 0);
         staging.give_back(&wanted);
@@ -197,6 +198,8 @@ async fn watch(
                     attempt.log(engine.clock.now(), Level::Error, "worker", &format!("the jail refused {what}"));
                 }
                 Some(Report::Probed(media)) => media.into_iter().for_each(|m| attempt.media(m)),
+                // Nobody asks a converting child for its plans.
+                Some(Report::Planned { .. }) => {}
                 // One of several is shown at once; the only one when its maker has ended.
                 Some(Report::Output { output, result }) if total == 1 => held = Some((output, result)),
                 Some(Report::Output { output, result }) => publishing.push_back(publish(engine, attempt, record, publisher, output, result)),
@@ -292,6 +295,7 @@ async fn settle(line: &Line, attempt: &RunningAttempt, job: &Job, rest: Rest, ve
         retry_at,
         cpu_ms: rest.cpu_ms,
         memory_peak_bytes: rest.memory_peak_bytes,
+        scratch_peak_bytes: rest.scratch_peak_bytes,
         sandbox_level: rest.sandbox_level,
         media,
         output: rest.output,

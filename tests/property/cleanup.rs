@@ -124,6 +124,7 @@ impl House {
                     retry_at: None,
                     cpu_ms: 1,
                     memory_peak_bytes: 1,
+                    scratch_peak_bytes: 1,
                     sandbox_level: 3,
                     media: None,
                     output: None,

@@ -65,6 +65,8 @@ async fn a_file_is_submitted_waited_for_and_downloaded() {
     let (photo, out) = (good("image/jpeg"), client.path("small.webp"));
     client.ok(&["submit", &photo, "--to", "webp", "-o", "width=64", "--priority", "9", "--out", &out]).await;
     assert!(tool("identify", &["-format", "%m %w", &out]).starts_with("WEBP 64"));
+    let planned = client.ok(&["submit", &photo, "--to", "webp", "-o", "width=64", "--plan"]).await;
+    assert!(planned.contains("(WebP by image.transcode, about ") && planned.contains("(learned from 1 job)"), "{planned}");
     // Without --wait: the id, which the other commands take.
     let id = client.ok(&["submit", &good("archive/zip"), "--to", "files"]).await.trim().to_owned();
     let watched = client.ok(&["jobs", "watch", &id]).await;

@@ -31,6 +31,8 @@ fn a_plan_is_said_and_nothing_is_made() {
         assert!(said.out.contains(word), "{word}: {}", said.out);
     }
     assert!(!Path::new(&out).exists());
+    let said = convert(folder.path(), &["--plan", &good("video/mp4"), &path(&folder, "out.mkv"), "-o", "copy=never"]);
+    assert!(said.out.contains(": copy is never\n") && said.out.contains("takes     unknown: "), "{}", said.out);
 }
 
 #[test]

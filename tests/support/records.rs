@@ -34,5 +34,17 @@ pub fn lease_request(max: usize, until: i64) -> LeaseRequest {
 }
 
 pub fn finish(lease: Lease, failure: Option<Failure>, retry_at: Option<Timestamp>) -> Finish {
-    Finish { lease, failure, retry_at, cpu_ms: 1, memory_peak_bytes: 1, sandbox_level: 3, media: None, output: None, reused: false, log: vec![] }
+    Finish {
+        lease,
+        failure,
+        retry_at,
+        cpu_ms: 1,
+        memory_peak_bytes: 1,
+        scratch_peak_bytes: 1,
+        sandbox_level: 3,
+        media: None,
+        output: None,
+        reused: false,
+        log: vec![],
+    }
 }

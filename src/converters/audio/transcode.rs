@@ -1,7 +1,7 @@
 //! `audio.transcode`: the sound of a song or a film.
 
 use super::split::Split;
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, StreamPlanner, Validate};
 use crate::converters::av::Facts;
 use crate::converters::av::codecs::Depth;
 use crate::converters::av::containers::{Container, container};
@@ -9,11 +9,12 @@ use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::open::{self, Care, Source};
 use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Cover, Metadata, Tags, Track, Trim};
-use crate::converters::av::plan::Circumstances;
+use crate::converters::av::plan::{Circumstances, Planned};
 use crate::converters::av::shaping::{Loudness, Shaping, Silence};
 use crate::converters::av::units::{Bitrate, Time};
 use crate::failure::{Code, Failure};
-use crate::format::Family;
+use crate::format::{Family, Format};
+use crate::job::StreamPlan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -134,14 +135,8 @@ impl Converter for Transcode {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
         let mut source = open::open_as(ctx, input, Care::of(options.salvage))?;
-        let sounds = source.sounds();
-        let Some(first) = sounds.first() else {
-            let message = format!("There is no sound in this {} file.", input.format.name());
-            return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
-        };
-        let track = options.track.as_ref().map_or(Ok(*first), |track| track.find(&sounds, "sound", "track"))?.clone();
-        let (tracks, pictured) = (sounds.len(), source.picture().is_some());
-        let work = Work { ctx, input, options, container, track };
+        let tracks = source.sounds().len();
+        let work = Work { ctx, input, options, container, track: track(&source, input, options)? };
         let mut produced = match options.split {
             Some(split) => work.parts(&source, split, output)?,
             None => {
@@ -150,11 +145,30 @@ impl Converter for Transcode {
                 Produced { warnings: made.warnings, ..Produced::single(output, expect) }
             }
         };
-        if !pictured {
-            produced.warnings.extend(work.left(&source));
-        }
+        produced.warnings.extend(work.left(&source));
         Ok(if tracks > 1 && options.track.is_none() { produced.warn(format!("The first of {tracks} tracks of sound was taken.")) } else { produced })
     }
+}
+
+impl StreamPlanner for Transcode {
+    fn plan(ctx: &Ctx, input: &Input, options: &Options, to: Format) -> Result<StreamPlan, Failure> {
+        let container = container(to).ok_or_else(|| Failure::internal("no such container"))?;
+        let source = open::open_as(ctx, input, Care::of(options.salvage))?;
+        let work = Work { ctx, input, options, container, track: track(&source, input, options)? };
+        // All parts but the first begin with a cut.
+        let is_cut = options.trim.start_us() > 0 || options.split.is_some();
+        Ok(StreamPlan { streams: vec![work.fate(&source, is_cut)?.told(&source)], left_out: work.left(&source) })
+    }
+}
+
+/// The track of sound that is asked for.
+fn track(source: &Source, input: &Input, options: &Options) -> Result<Facts, Failure> {
+    let sounds = source.sounds();
+    let Some(first) = sounds.first() else {
+        let message = format!("There is no sound in this {} file.", input.format.name());
+        return Err(Failure::new(Code::UnsupportedConversion, message).stage("open"));
+    };
+    options.track.as_ref().map_or(Ok(*first), |track| track.find(&sounds, "sound", "track")).cloned()
 }
 
 /// What the result must measure.
@@ -179,18 +193,24 @@ impl Work<'_> {
         Circumstances { source, container: self.container, copying: self.options.copy, from: self.input.format.id(), cut, at_keyframe: false }
     }
 
-    /// What does not come along, in words.
+    /// What does not come along, in words; of a film nobody expects it.
     fn left(&self, source: &Source) -> Vec<String> {
-        self.circumstances(source, false).others(self.options.cover)
+        if source.picture().is_some() { Vec::new() } else { self.circumstances(source, false).others(self.options.cover) }
+    }
+
+    /// Copied or encoded.
+    fn fate(&self, source: &Source, is_cut: bool) -> Result<Planned, Failure> {
+        let (sound, shaping) = (self.options.sound(), self.options.shaping());
+        let quality = self.options.quality.filter(|_| self.options.bitrate.is_none()).map(|_| "a quality was asked for");
+        self.circumstances(source, is_cut).audio(&self.track, &sound, quality.or(shaping.wants_encoder()))
     }
 
     fn make(&self, source: &mut Source, trim: Trim, tags: &Tags, path: &Path) -> Result<Made, Failure> {
         let options = self.options;
         let (sound, shaping) = (options.sound(), options.shaping());
-        let at = self.circumstances(source, trim.start_us() > 0);
-        let quality = options.quality.filter(|_| options.bitrate.is_none()).map(|_| "a quality was asked for");
-        let streams = vec![at.audio(&self.track, &sound, quality.or(shaping.wants_encoder()))?];
-        let covers = at.covers(options.cover);
+        let is_cut = trim.start_us() > 0;
+        let streams = vec![self.fate(source, is_cut)?];
+        let covers = self.circumstances(source, is_cut).covers(options.cover);
         let order = Order {
             container: self.container,
             streams,

@@ -264,6 +264,11 @@ impl Depth {
 }
 
 impl AudioCodec {
+    /// As the options write it.
+    pub fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
     /// FFmpeg's name of the encoder; the depth counts for pcm.
     pub fn encoder(self, depth: Depth) -> &'static str {
         match self {

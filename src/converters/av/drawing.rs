@@ -15,10 +15,15 @@ pub struct Drawing {
 impl Drawing {
     /// Why the picture cannot be copied, if anything is drawn.
     pub fn wants_encoder(&self) -> Option<&'static str> {
-        match self {
-            Drawing { words: Some(_), .. } => Some("subtitles are drawn into it"),
-            Drawing { mark: Some(_), .. } => Some("a watermark is laid over it"),
-            _ => None,
+        Drawing::because(self.words.is_some(), self.mark.is_some())
+    }
+
+    /// The same of a drawing that is still to be made.
+    pub fn because(has_words: bool, has_mark: bool) -> Option<&'static str> {
+        match (has_words, has_mark) {
+            (true, _) => Some("subtitles are drawn into it"),
+            (false, true) => Some("a watermark is laid over it"),
+            (false, false) => None,
         }
     }
 

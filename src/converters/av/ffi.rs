@@ -31,6 +31,18 @@ pub enum Kind {
     Data,
 }
 
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Video => "video",
+            Kind::Audio => "audio",
+            Kind::Subtitle => "subtitle",
+            Kind::Attachment => "attachment",
+            Kind::Data => "data",
+        }
+    }
+}
+
 /// Colour tags by their numbers in ISO/IEC 23091-4; 2 is "unspecified", of the range 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Colour {

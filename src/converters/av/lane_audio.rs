@@ -47,7 +47,7 @@ impl Tone {
     /// What is to be said of a bit rate that could not be met.
     pub fn remark(&self, options: &AudioOptions) -> Option<String> {
         let (asked, given) = (options.bitrate?.0, self.bitrate?);
-        let name = format!("{:?}", self.codec).to_lowercase();
+        let name = self.codec.name();
         let bent = || format!("The bit rate of the sound became {given}, not {asked}: the nearest that {name} takes for {} Hz.", self.rate);
         (asked != given).then(bent)
     }

@@ -8,6 +8,7 @@ use super::open::Source;
 use super::options::{AudioCodec, AudioOptions, Copying, Cover, VideoCodec, VideoOptions};
 use super::words::Words;
 use crate::failure::{Code, Failure};
+use crate::job::{PlannedStream, Treatment};
 
 /// What becomes of one stream.
 #[derive(Debug, Clone)]
@@ -24,6 +25,21 @@ pub struct Planned {
     pub fate: Fate,
     /// Why, for the job's log.
     pub why: String,
+}
+
+impl Planned {
+    /// The same in words, of a stream of this source.
+    pub fn told(&self, source: &Source) -> PlannedStream {
+        let facts = &source.streams[self.index];
+        let to = match &self.fate {
+            Fate::Copy => facts.codec.clone(),
+            Fate::Video(codec) => codec.codec().to_owned(),
+            Fate::Audio(codec) => codec.name(),
+            Fate::Words(words) => words.encoder().to_owned(),
+        };
+        let treatment = if matches!(self.fate, Fate::Copy) { Treatment::Copy } else { Treatment::Encode };
+        PlannedStream { stream: self.index, kind: facts.kind.name().to_owned(), codec: facts.codec.clone(), treatment, to, why: self.why.clone() }
+    }
 }
 
 /// What the copy of a stream depends on beside the stream.
@@ -143,11 +159,11 @@ impl Circumstances<'_> {
             Some(wanted) => allowed.contains(&wanted).then_some(wanted),
         };
         let codec = codec.ok_or_else(|| {
-            let names: Vec<String> = allowed.iter().map(|c| format!("{c:?}").to_lowercase()).collect();
+            let names: Vec<String> = allowed.iter().map(|c| c.name()).collect();
             wrong(format!("`audio.codec`: {} takes {}.", self.container.id, names.join(", ")))
         })?;
         if options.bit_depth == Some(Depth::Float) && !codec.floats() {
-            return Err(wrong(format!("`bit_depth`: {} takes 16 or 24.", format!("{codec:?}").to_lowercase())));
+            return Err(wrong(format!("`bit_depth`: {} takes 16 or 24.", codec.name())));
         }
         let obstacle = self.audio_obstacle(facts, options).or(exact.map(str::to_owned));
         self.settle(facts, obstacle, options.codec == Some(AudioCodec::Copy), || Ok(Fate::Audio(codec)))
@@ -158,7 +174,7 @@ impl Circumstances<'_> {
             return Some("copy is never".into());
         }
         if let Some(wanted) = options.codec.filter(|c| !c.is(&facts.codec)) {
-            return Some(format!("{} was asked for", format!("{wanted:?}").to_lowercase()));
+            return Some(format!("{} was asked for", wanted.name()));
         }
         if !self.container.audio.contains(&facts.codec.as_str()) {
             return Some(format!("{} does not play {}", self.container.id, facts.codec));

@@ -54,18 +54,11 @@ fn script(ctx: &Ctx, source: &mut Source, depth: Depth) -> Result<Media, Failure
 }
 
 fn stream(facts: &Facts) -> Stream {
-    let kind = match facts.kind {
-        Kind::Video => "video",
-        Kind::Audio => "audio",
-        Kind::Subtitle => "subtitle",
-        Kind::Attachment => "attachment",
-        Kind::Data => "data",
-    };
     let video = facts.kind == Kind::Video;
     let some = |n: u32| (n > 0).then_some(n);
     let turn = Turn::of(facts.matrix);
     Stream {
-        kind: kind.into(),
+        kind: facts.kind.name().into(),
         codec: facts.codec.clone(),
         language: facts.language().map(|language| language.chars().take(20).collect()),
         bitrate: (facts.bit_rate > 0).then_some(facts.bit_rate),

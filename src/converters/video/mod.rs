@@ -1,9 +1,10 @@
 //! The video family.
 
 use super::av;
-use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase};
+use crate::convert::{Erased, FamilyEntry, Warmth, Zygote, erase, erase_planner};
 use crate::format::Family;
 
+mod fates;
 mod fitting;
 mod ladder;
 mod master;
@@ -22,8 +23,8 @@ mod transcode;
 const READS: &[&str] = &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m", "h264", "hevc", "obu", "ivf"];
 
 static CONVERTERS: [Erased; 6] = [
-    erase::<transcode::Transcode>(),
-    erase::<stream::Stream>(),
+    erase_planner::<transcode::Transcode>(),
+    erase_planner::<stream::Stream>(),
     erase::<sprites::Sprites>(),
     erase::<poster::Poster>(),
     erase::<subtitles::Subtitles>(),

@@ -1,8 +1,8 @@
 //! `video.poster`: one still picture of a film.
 
+use super::fates::no_picture;
 use super::moving::{self, Animation};
 use super::sheet::{self, Layout};
-use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::geometry::Geometry;

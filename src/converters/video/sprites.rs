@@ -1,7 +1,7 @@
 //! `video.sprites`: the small pictures that a player shows above its bar.
 
+use super::fates::no_picture;
 use super::sheet::{self, Layout, Sheets};
-use super::transcode::no_picture;
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::open;

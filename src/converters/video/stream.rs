@@ -1,25 +1,26 @@
 //! `video.stream`: a film as an adaptive stream, all its sizes made of one decoding.
 
+use super::fates::picture;
 use super::ladder::{Ladder, Rung};
 use super::master::{self, Variant};
 use super::package::{self, Package};
 use super::renditions::{self, renditions};
-use super::transcode::picture;
-use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, Validate};
-use crate::converters::av::containers::container;
+use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, ProducedFile, Spec, StreamPlanner, Validate};
+use crate::converters::av::containers::{Container, container};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::geometry::Turn;
 use crate::converters::av::options::{
     AudioCodec, AudioOptions, Copying, Cover, Metadata, Speed, Streams, Subtitles, Tags, Trim, VideoCodec, VideoOptions,
 };
-use crate::converters::av::plan::Circumstances;
+use crate::converters::av::plan::{Circumstances, Fate, Planned};
 use crate::converters::av::shaping::Shaping;
 use crate::converters::av::units::Time;
 use crate::converters::av::{Facts, SECOND_US, open, parts, words};
 use crate::converters::watermark::Watermark;
 use crate::failure::{Code, Failure};
 use crate::format::{Family, Format};
+use crate::job::StreamPlan;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -108,14 +109,7 @@ impl Converter for Stream {
         let picture = picture(&source, input, &options.streams)?;
         let tracks = Tracks::chosen(&source, options)?;
         let rungs = options.ladder.rungs(Turn::of(picture.matrix).turned((picture.width, picture.height)), &options.base());
-        let cut = options.trim.start_us() > 0;
-        let at = Circumstances { source: &source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
-        let mut streams = vec![at.video(&picture, &options.base(), None)?];
-        for track in &tracks.sounds {
-            streams.push(at.audio(track, &options.audio, None)?);
-        }
-        let mut warnings = at.others(Cover::Strip);
-        warnings.extend(tracks.left.iter().cloned());
+        let (streams, warnings) = tracks.fates(&source, input, options, container, &picture)?;
         let (sounds, lines): (Vec<&Facts>, Vec<&Facts>) = (tracks.sounds.iter().collect(), tracks.lines.iter().collect());
         let sounds = renditions("sound", &sounds);
         let lines = renditions::write_words(ctx, &source, &lines, options.trim, &output.dir)?;
@@ -155,6 +149,20 @@ impl Converter for Stream {
     }
 }
 
+impl StreamPlanner for Stream {
+    fn plan(ctx: &Ctx, input: &Input, options: &Options, to: Format) -> Result<StreamPlan, Failure> {
+        let container = container(to).ok_or_else(|| Failure::internal("no such container"))?;
+        let source = open::open(ctx, input)?;
+        let picture = picture(&source, input, &options.streams)?;
+        let tracks = Tracks::chosen(&source, options)?;
+        let (mut streams, left_out) = tracks.fates(&source, input, options, container, &picture)?;
+        let beside =
+            |facts: &Facts| Planned { index: facts.index, fate: Fate::Words(words::Words::Webvtt), why: "it goes beside the picture".into() };
+        streams.extend(tracks.lines.iter().map(beside));
+        Ok(StreamPlan { streams: streams.iter().map(|planned| planned.told(&source)).collect(), left_out })
+    }
+}
+
 /// What goes beside the picture.
 struct Tracks {
     sounds: Vec<Facts>,
@@ -185,6 +193,26 @@ impl Tracks {
             Subtitles::Burn => (Vec::new(), text.first().map(|facts| (*facts).clone())),
         };
         Ok(Tracks { sounds: own(sounds), lines, burnt, left })
+    }
+
+    /// What becomes of picture and sound: every size and every segment begins anew, so all is encoded. And what stays out, in words.
+    fn fates(
+        &self,
+        source: &open::Source,
+        input: &Input,
+        options: &Options,
+        container: &'static Container,
+        picture: &Facts,
+    ) -> Result<(Vec<Planned>, Vec<String>), Failure> {
+        let cut = options.trim.start_us() > 0;
+        let at = Circumstances { source, container, copying: Copying::Never, from: input.format.id(), cut, at_keyframe: false };
+        let mut streams = vec![at.video(picture, &options.base(), None)?];
+        for track in &self.sounds {
+            streams.push(at.audio(track, &options.audio, None)?);
+        }
+        let mut left_out = at.others(Cover::Strip);
+        left_out.extend(self.left.iter().cloned());
+        Ok((streams, left_out))
     }
 }
 

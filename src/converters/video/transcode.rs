@@ -1,25 +1,21 @@
 //! `video.transcode`: one film in, one film out.
 
+use super::fates::{Chosen, Fates, sounds};
 use super::fitting::Fitting;
-use crate::convert::{Converter, Ctx, Expect, Input, Level, OutOfRange, Output, Produced, Spec, Validate};
-use crate::converters::av::Facts;
+use crate::convert::{Converter, Ctx, Expect, Input, Level, OutOfRange, Output, Produced, Spec, StreamPlanner, Validate};
 use crate::converters::av::containers::{Container, container};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
-use crate::converters::av::lane::micros;
 use crate::converters::av::open::{self, Care, Source};
-use crate::converters::av::options::{
-    AudioCodec, AudioOptions, Copying, Cover, Metadata, Streams, Subtitles, Tags, Track, Trim, VideoCodec, VideoOptions,
-};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Streams, Subtitles, Tags, Trim, VideoCodec, VideoOptions};
 use crate::converters::av::passes::Pass;
-use crate::converters::av::plan::Circumstances;
 use crate::converters::av::shaping::Shaping;
 use crate::converters::av::words;
 use crate::converters::watermark::Watermark;
 use crate::failure::{Code, Failure};
-use crate::format::Family;
+use crate::format::{Family, Format};
+use crate::job::StreamPlan;
 use crate::limits::Size;
-use ffmpeg_next::Packet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -100,12 +96,10 @@ impl Converter for Transcode {
         match options.target_size {
             None => (made, left) = film(ctx, &mut open::open_as(ctx, input, care)?, input, options, &video, output)?,
             Some(target) => {
-                if output.format.family() == Family::Image || matches!(video.codec, Some(VideoCodec::Prores | VideoCodec::Ffv1)) {
-                    let message = "`target_size`: gif, apng, prores and ffv1 take the bytes that they need.";
-                    return Err(Failure::new(Code::InvalidOption, message).stage("open"));
-                }
+                check_target(options, output.format)?;
                 let source = open::open_as(ctx, input, care)?;
-                let mut fitting = Fitting::new(target, length_us(&source, options), sound_rate(&source, options, output))?;
+                let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
+                let mut fitting = Fitting::new(target, length_us(&source, options), sound_rate(&source, options, container))?;
                 loop {
                     video.bitrate = Some(fitting.bitrate());
                     (made, left) = film(ctx, &mut source.again(ctx)?, input, options, &video, output)?;
@@ -134,6 +128,32 @@ impl Converter for Transcode {
     }
 }
 
+impl StreamPlanner for Transcode {
+    fn plan(ctx: &Ctx, input: &Input, options: &Options, to: Format) -> Result<StreamPlan, Failure> {
+        let container = container(to).ok_or_else(|| Failure::internal("no such container"))?;
+        let mut source = open::open_as(ctx, input, Care::of(options.salvage))?;
+        let mut video = options.video.clone();
+        if let Some(target) = options.target_size {
+            check_target(options, to)?;
+            video.bitrate = Some(Fitting::new(target, length_us(&source, options), sound_rate(&source, options, container))?.bitrate());
+        }
+        let chosen = Chosen::of(ctx, &mut source, input, options)?;
+        // What is said in the part that is kept shows only when it is made.
+        let drawn = Drawing::because(chosen.burnt.is_some(), options.watermark.is_some());
+        let Fates { streams, left_out, .. } = chosen.fates(&source, input, options, &video, container, drawn)?;
+        Ok(StreamPlan { streams: streams.iter().map(|planned| planned.told(&source)).collect(), left_out })
+    }
+}
+
+/// Not every film can be made to fit.
+fn check_target(options: &Options, to: Format) -> Result<(), Failure> {
+    if to.family() == Family::Image || matches!(options.video.codec, Some(VideoCodec::Prores | VideoCodec::Ffv1)) {
+        let message = "`target_size`: gif, apng, prores and ffv1 take the bytes that they need.";
+        return Err(Failure::new(Code::InvalidOption, message).stage("open"));
+    }
+    Ok(())
+}
+
 /// Makes the film once; also what is to be said of what was left out.
 fn film(
     ctx: &Ctx,
@@ -144,28 +164,11 @@ fn film(
     output: &Output,
 ) -> Result<(Made, Vec<String>), Failure> {
     let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
-    let picture = picture(source, input, &options.streams)?;
-    let start_us = options.trim.start_us();
-    let at_keyframe = start_us > 0 && options.copy != Copying::Never && keyframe_at(ctx, source, picture.index, start_us)?;
-    let copying = options.copy;
-    let at = Circumstances { source, container, copying, from: input.format.id(), cut: start_us > 0, at_keyframe };
-    let lines = options
-        .streams
-        .subtitles
-        .as_ref()
-        .map_or(Ok(source.subtitles()), |pick| pick.choose(&source.subtitles(), "subtitles", "streams.subtitles"))?;
-    let drawing = drawing(ctx, source, options, &lines)?;
-    let mut streams = vec![at.video(&picture, video, drawing.wants_encoder())?];
-    let (sounds, mut warnings) = sounds(source, container, options)?;
+    let chosen = Chosen::of(ctx, source, input, options)?;
+    let script = chosen.burnt.as_ref().map(|track| words::script(ctx, source, track.index, options.trim)).transpose()?.flatten();
+    let drawing = Drawing { words: script, mark: options.watermark.clone() };
+    let Fates { streams, covers, left_out } = chosen.fates(source, input, options, video, container, drawing.wants_encoder())?;
     let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
-    for index in sounds {
-        streams.push(at.audio(&source.streams[index], &options.audio, shaping.wants_encoder())?);
-    }
-    let covers = at.covers(Cover::Keep);
-    let (words, left) = at.subtitles(&lines, options.subtitles);
-    streams.extend(words);
-    warnings.extend(left);
-    warnings.extend(at.others(Cover::Keep));
     let mut order = Order {
         container,
         streams,
@@ -189,27 +192,7 @@ fn film(
         film::make(ctx, &mut source.again(ctx)?, &first, &output.path())?;
         order.pass = Some(Pass::Second(notes));
     }
-    Ok((film::make(ctx, source, &order, &output.path())?, warnings))
-}
-
-/// The picture that is asked for.
-pub fn picture(source: &Source, input: &Input, streams: &Streams) -> Result<Facts, Failure> {
-    let usual = source.picture().cloned().ok_or_else(|| no_picture(source, input))?;
-    let Some(number) = streams.video else { return Ok(usual) };
-    Track::Number(number).find(&source.pictures(), "the picture", "streams.video").cloned()
-}
-
-/// What is drawn over the picture.
-fn drawing(ctx: &Ctx, source: &Source, options: &Options, lines: &[&Facts]) -> Result<Drawing, Failure> {
-    let plain = Drawing { words: None, mark: options.watermark.clone() };
-    if options.subtitles != Subtitles::Burn || lines.is_empty() {
-        return Ok(plain);
-    }
-    let Some(track) = Circumstances::drawn(lines) else {
-        let message = "`subtitles`: those of this film are pictures, which cannot be drawn into it here.";
-        return Err(Failure::new(Code::InvalidOption, message).stage("open"));
-    };
-    Ok(Drawing { words: words::script(ctx, source, track.index, options.trim)?, ..plain })
+    Ok((film::make(ctx, source, &order, &output.path())?, left_out))
 }
 
 /// How long the result will be.
@@ -219,8 +202,7 @@ fn length_us(source: &Source, options: &Options) -> Option<i64> {
 }
 
 /// About how many bits per second all tracks of sound will take.
-fn sound_rate(source: &Source, options: &Options, output: &Output) -> u64 {
-    let Some(container) = container(output.format) else { return 0 };
+fn sound_rate(source: &Source, options: &Options, container: &Container) -> u64 {
     let tracks = sounds(source, container, options).map_or(Vec::new(), |(tracks, _)| tracks);
     let codec = options.audio.codec.filter(|c| *c != AudioCodec::Copy).or(container.encode_audio.first().copied());
     let one = |index: usize| {
@@ -229,48 +211,4 @@ fn sound_rate(source: &Source, options: &Options, output: &Output) -> u64 {
         options.audio.bitrate.map_or(u64::from(usual).max(facts.bit_rate.min(400_000)), |asked| u64::from(asked.0))
     };
     tracks.into_iter().map(one).sum()
-}
-
-/// A file of this family that is no film.
-pub fn no_picture(source: &Source, input: &Input) -> Failure {
-    let what = if source.sounds().is_empty() { "no moving picture" } else { "only sound, no moving picture," };
-    let message = format!("There is {what} in this {} file.", input.format.name());
-    Failure::new(Code::UnsupportedConversion, message).hint("Convert it to an audio format instead.").stage("open")
-}
-
-/// The tracks of sound that are taken, and a word on those that are not.
-fn sounds(source: &Source, container: &Container, options: &Options) -> Result<(Vec<usize>, Vec<String>), Failure> {
-    let picked = options.streams.audio.as_ref();
-    let chosen = picked.map_or(Ok(source.sounds()), |pick| pick.choose(&source.sounds(), "sound", "streams.audio"))?;
-    let all: Vec<usize> = chosen.into_iter().map(|s| s.index).collect();
-    if options.audio.codec == Some(AudioCodec::None) || all.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    if container.encode_audio.is_empty() {
-        return Ok((Vec::new(), vec![format!("{} has no sound; it was left out.", container.id)]));
-    }
-    let taken = if container.tracks { all.len() } else { 1 };
-    let left = all.len() - taken;
-    let warnings = if left > 0 { vec![format!("{} has room for one track of sound; {left} were left out.", container.id)] } else { vec![] };
-    Ok((all.into_iter().take(taken).collect(), warnings))
-}
-
-/// Whether the picture has a keyframe right at `start_us`. Leaves the source there.
-fn keyframe_at(ctx: &Ctx, source: &mut Source, index: usize, start_us: i64) -> Result<bool, Failure> {
-    if !source.seek(start_us) {
-        return Ok(false);
-    }
-    for _ in 0..500 {
-        ctx.check()?;
-        let mut packet = Packet::empty();
-        if packet.read(&mut source.input).is_err() {
-            return Ok(false);
-        }
-        if packet.stream() == index {
-            let clock = source.streams[index].time_base;
-            let at = packet.pts().map(|t| micros(t, clock) - source.start_us - start_us);
-            return Ok(packet.is_key() && at.is_some_and(|off| off.abs() < 2000));
-        }
-    }
-    Ok(false)
 }

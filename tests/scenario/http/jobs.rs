@@ -150,20 +150,3 @@ async fn a_file_is_probed_wherever_it_lies() {
     assert!(told["format"] == "jpeg" && (told["media"].is_null() != told["error"].is_null()), "{told}");
     server.stop();
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_tells_the_plan_and_makes_nothing() {
-    let server = Server::start(Config::default()).await;
-    let upload = server.upload("scene.png", std::fs::read(fixture("image/png/good/scene.png")).unwrap()).await;
-    let ask = async |body: Value| server.send(Method::POST, "/v1/jobs?dry_run=1", &body).await;
-    let planned = ask(json!({"input": {"upload": upload}, "preset": "thumb-320", "options": {"quality": 50}, "priority": 9})).await;
-    assert_eq!(planned.status(), 200);
-    let plan: Value = planned.json().await.unwrap();
-    let output = &plan["outputs"][0];
-    assert_eq!((text_of(output, "converter"), text_of(output, "name")), ("image.transcode".into(), "scene.webp".into()));
-    assert_eq!((&output["options"]["quality"], &output["options"]["width"], &plan["priority"]), (&json!(50), &json!(320), &json!(9)));
-    assert!(plan["input"]["media"]["width"].as_u64() > Some(0) && plan["memory_max"].is_string(), "{plan}");
-    assert_eq!(ask(json!({"input": {"upload": upload}, "to": "mp4"})).await.status(), 422);
-    assert_eq!(server.json("/v1/jobs").await["jobs"], json!([]), "nothing was made");
-    server.stop();
-}

@@ -10,6 +10,7 @@ mod jobs;
 mod looks;
 mod page;
 mod pipelines;
+mod plans;
 mod queues;
 mod refusals;
 pub mod tus;
