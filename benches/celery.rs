@@ -7,7 +7,7 @@ use millrace::celery::{Running, Settings, Site};
 use millrace::clock::SystemClock;
 use millrace::intake::{Intake, Telling};
 use millrace::queue::Queues;
-use millrace::worker::{Engine, LEASE, PoolSpec, Worker};
+use millrace::worker::{Engine, Experience, LEASE, PoolSpec, Room, Worker};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +56,8 @@ pub async fn serve(args: &Args) -> Result<serde_json::Value, Failed> {
         sandbox_level: 0,
         threads: 1,
         meters: Arc::default(),
+        experience: Experience::default(),
+        room: Room::on(&staging),
         lease: LEASE,
         task_queues: None,
     };

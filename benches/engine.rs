@@ -9,7 +9,7 @@ use millrace::clock::SystemClock;
 use millrace::job::{Source, State};
 use millrace::queue::Queues;
 use millrace::store::Store;
-use millrace::worker::{Engine, LEASE, PoolSpec, Worker};
+use millrace::worker::{Engine, Experience, LEASE, PoolSpec, Room, Worker};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,11 +56,13 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
     let single = one_by_one(&*store, &mould).await?;
     let bulk = in_bulk(&*store, &mould, args.jobs.saturating_sub(SINGLES)).await?;
     let (started, mut starts) = unbounded_channel();
+    let staging = Staging::open(&folder.path().join("staging"))?;
     let engine = Engine {
         store: store.clone(),
         blobs: Arc::new(blobs),
         launcher: launchers::launcher(args.jail.as_deref(), started)?,
-        staging: Staging::open(&folder.path().join("staging"))?,
+        room: Room::on(&staging),
+        staging,
         queues: Arc::new(Queues::load(&[])?),
         pieces: folder.path().join("tus"),
         clock: Arc::new(SystemClock),
@@ -68,6 +70,7 @@ pub async fn measure(args: &Args) -> Result<serde_json::Value, Failed> {
         sandbox_level: 0,
         threads: 1,
         meters: Arc::default(),
+        experience: Experience::default(),
         lease: LEASE,
         task_queues: None,
     };

@@ -20,7 +20,7 @@ use crate::sandbox::{ForkServer, Launcher, Wear, Zygotes, orphans};
 use crate::schedule::{Scheduler, TaskQueues};
 use crate::store::Store;
 use crate::tus::Tus;
-use crate::worker::{Engine, PoolSpec, Renewable, Worker};
+use crate::worker::{Engine, Experience, PoolSpec, Renewable, Room, Worker};
 use jiff::Timestamp;
 use keepers::Keepers;
 use std::path::Path;
@@ -108,6 +108,8 @@ impl App {
             sandbox_level: measured.level,
             threads: std::thread::available_parallelism().map_or(1, |n| n.get()),
             meters: Arc::default(),
+            experience: Experience::default(),
+            room: Room::on(&staging),
             lease: config.lease,
             task_queues: celery::Outlet::open(&config.celery)?.map(|outlet| Arc::new(outlet) as Arc<dyn TaskQueues>),
         });

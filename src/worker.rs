@@ -3,6 +3,8 @@
 mod attempt;
 mod autoscale;
 mod chronicle;
+mod experience;
+mod gauge;
 mod heartbeat;
 mod line;
 mod load;
@@ -12,6 +14,7 @@ mod presence;
 mod publish;
 mod renewable;
 mod reuse;
+mod room;
 mod running;
 mod shift;
 mod verdict;
@@ -25,10 +28,12 @@ use crate::limits::Span;
 use crate::queue::Queues;
 use crate::schedule::TaskQueues;
 use crate::store::Store;
+pub use experience::Experience;
 use jiff::Timestamp;
 pub use meters::Meters;
 pub use pool::PoolSpec;
 pub use renewable::Renewable;
+pub use room::{Amount, Gauge, Room};
 use shift::Shifts;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +65,10 @@ pub struct Engine {
     /// Threads a converter may start.
     pub threads: usize,
     pub meters: Arc<Meters>,
+    /// What attempts have taken of late.
+    pub experience: Experience,
+    /// Memory and scratch space for further ones.
+    pub room: Arc<Room>,
     /// How long a lease holds without a heartbeat.
     pub lease: Span,
     /// Where schedules send tasks of Celery's.

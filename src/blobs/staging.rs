@@ -51,6 +51,12 @@ impl Staging {
         Ok(Staging { spare: Arc::new(Spare::open(root.with_extension("spare"))?), root })
     }
 
+    /// What the filesystem has left for whoever is not root.
+    pub fn free_bytes(&self) -> Result<u64, BlobError> {
+        let told = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    }
+
     /// A folder for one attempt. What an earlier process left under the same name is removed first.
     pub fn for_attempt(&self, lease: Lease) -> Result<StagingFolder, BlobError> {
         let path = self.free(&format!("attempt-{}-{}", lease.job, lease.attempt))?;

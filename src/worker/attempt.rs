@@ -2,6 +2,7 @@
 
 use super::line::{Closed, Line, Next};
 use super::publish::Publisher;
+use super::room::{Amount, Place};
 use super::running::{Cause, RunningAttempt};
 use super::verdict::{self, Verdict};
 use super::watch::Watch;
@@ -106,7 +107,7 @@ async fn own_work(engine: &Engine, job: &Job) -> Result<String, Failure> {
     }
 }
 
-/// answer, or fetch -> launch -> watch -> prove and publish -> judge
+/// answer, or enter -> fetch -> launch -> watch -> prove and publish -> judge
 async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, record: &Record, rest: &mut Rest) -> Result<(), Failure> {
     let files = AtomicUsize::new(0);
     if let Some(outputs) = reuse::answer(engine, attempt, record, &files).await {
@@ -116,6 +117,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
         }
         return Ok(());
     }
+    let place = enter(engine, attempt, limits, &record.job).await?;
     let staging = engine.staging.for_attempt(attempt.lease).map_err(|e| Failure::internal(e).stage("staging"))?;
     // From another machine this takes its time.
     let input = tokio::select! {
@@ -126,7 +128,7 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     let order = order(engine, limits, record, input.path().to_owned(), staging.path().to_owned())?;
     let child = engine.launcher.launch(order).await.map_err(|e| Failure::internal(e).stage("launch"))?;
     let publisher = Publisher { engine, attempt, limits, staging: &staging, files: &files };
-    let (exit, published) = watch(engine, attempt, limits, record, &publisher, child).instrument(tracing::info_span!("convert")).await?;
+    let (exit, published) = watch(attempt, limits, record, &publisher, &place, child).instrument(tracing::info_span!("convert")).await?;
     let Exit { cpu_ms, memory_peak_bytes, scratch_peak_bytes, sandbox_level, .. } = exit;
     *rest = Rest { cpu_ms, memory_peak_bytes, scratch_peak_bytes, sandbox_level, output: published.untold, reused: false };
     if exit.end == End::Clean {
@@ -136,6 +138,20 @@ async fn convert(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, rec
     match exit.failure().or(published.failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Waits until this machine has room for it.
+async fn enter(engine: &Engine, attempt: &RunningAttempt, limits: &Limits, job: &Job) -> Result<Place, Failure> {
+    let need = Amount::expected(engine, job, limits).await;
+    let tell = |left: Amount| {
+        engine.meters.held_back(job);
+        attempt.log(engine.clock.now(), Level::Info, "worker", &format!("waits for room: it is expected to take {need}; left are {left}"));
+    };
+    tokio::select! {
+        place = engine.room.enter(attempt.lease, need, tell) => Ok(place),
+        () = attempt.stop.cancelled() => Err(Failure::new(Code::Cancelled, "Stopped before there was room for it.")),
+        () = attempt.kill.cancelled() => Err(Failure::new(Code::Cancelled, "Stopped before there was room for it.")),
     }
 }
 
@@ -168,13 +184,14 @@ fn pending(job: &Job) -> impl Iterator<Item = (usize, &crate::job::Output)> {
 /// Listens to the child until it is gone and all it made is published; enforces the limits all the while. Returns how it
 /// ended and what came of its outputs.
 async fn watch(
-    engine: &Engine,
     attempt: &RunningAttempt,
     limits: &Limits,
     record: &Record,
     publisher: &Publisher<'_>,
+    place: &Place,
     mut child: Child,
 ) -> Result<(Exit, Published), Failure> {
+    let engine = publisher.engine;
     let mut watch = Watch::start();
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + WATCH, WATCH);
     let total = pending(&record.job).count();
@@ -221,7 +238,9 @@ async fn watch(
                 if !publishing.is_empty() {
                     watch.busy();
                 }
-                watch.enforce(attempt, limits, child.control.usage().map(|u| u.cpu_ms));
+                let usage = child.control.usage();
+                usage.into_iter().for_each(|usage| place.uses(usage));
+                watch.enforce(attempt, limits, usage.map(|u| u.cpu_ms));
             }
         }
     }
@@ -306,7 +325,10 @@ async fn settle(line: &Line, attempt: &RunningAttempt, job: &Job, rest: Rest, ve
         match line.finish(finish.clone()).instrument(tracing::info_span!("finish")).await {
             Ok((ended, next)) => {
                 match ended {
-                    Ok(job) => engine.meters.ended(&job, engine.clock.now()),
+                    Ok(job) => {
+                        engine.meters.ended(&job, engine.clock.now());
+                        engine.experience.learn(&job);
+                    }
                     Err(LeaseLost) => tracing::warn!(job = %job.id, attempt = job.attempt, "the lease was lost before the end"),
                 }
                 return next;

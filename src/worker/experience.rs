@@ -32,8 +32,7 @@ impl Experience {
                 Err(error) => tracing::debug!(%error, "what jobs took could not be looked up"),
             }
         }
-        let past: Vec<Past> = self.lock().get(&kind)?.iter().cloned().collect();
-        predict(&wanted, &past)
+        predict(&wanted, self.lock().get_mut(&kind)?.make_contiguous())
     }
 
     /// Takes note of a job that has ended.

@@ -48,8 +48,12 @@ fn pressure(text: &str) -> Option<f64> {
 }
 
 fn available(meminfo: &str) -> Option<f64> {
-    let kib = |name: &str| meminfo.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
-    Some(kib("MemAvailable:")? / kib("MemTotal:")?.max(1.0))
+    Some(kib(meminfo, "MemAvailable:")? / kib(meminfo, "MemTotal:")?.max(1.0))
+}
+
+/// A line of /proc/meminfo.
+pub fn kib(meminfo: &str, name: &str) -> Option<f64> {
+    meminfo.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
 #[cfg(test)]

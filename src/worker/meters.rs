@@ -34,6 +34,7 @@ pub struct Meters {
     ended: Family<Ended, Counter>,
     published: Family<Queue, Counter>,
     reused: Family<Queue, Counter>,
+    held_back: Family<Queue, Counter>,
     leases_lost: Counter,
     leases_reaped: Counter,
     stalls: Family<Queue, Counter>,
@@ -51,16 +52,17 @@ impl Default for Meters {
         let mut registry = Registry::with_prefix("millrace");
         let (waited, ran) = (Seconds::new_with_constructor(seconds), Seconds::new_with_constructor(seconds));
         let (ended, published, leases_lost, leases_reaped) = (Family::default(), Family::default(), Counter::default(), Counter::default());
-        let (reused, stalls) = (Family::default(), Family::default());
+        let (reused, held_back, stalls) = (Family::default(), Family::default(), Family::default());
         registry.register_with_unit("job_wait", "From when a job is due to the start of its attempt, by queue", Unit::Seconds, waited.clone());
         registry.register_with_unit("job_run", "From the start of an attempt to its end, by queue", Unit::Seconds, ran.clone());
         registry.register("attempts_ended", "Attempts that ended here, by queue, what became of the job, and the failure's code", ended.clone());
         registry.register_with_unit("blob_published", "Outputs published from here, by queue", Unit::Bytes, published.clone());
         registry.register("jobs_reused", "Jobs answered here from an equal one that had finished, by queue", reused.clone());
+        registry.register("attempts_held_back", "Attempts that waited for memory or scratch space, by queue", held_back.clone());
         registry.register("leases_lost", "Attempts of this worker whose lease was lost", leases_lost.clone());
         registry.register("leases_reaped", "Leases of lost workers that this one took back", leases_reaped.clone());
         registry.register("slots_stalled", "Times that a slot stood idle for over 2 s while jobs of its queue were due", stalls.clone());
-        Meters { registry, waited, ran, ended, published, reused, leases_lost, leases_reaped, stalls, sums: Mutex::default() }
+        Meters { registry, waited, ran, ended, published, reused, held_back, leases_lost, leases_reaped, stalls, sums: Mutex::default() }
     }
 }
 
@@ -102,6 +104,10 @@ impl Meters {
 
     pub fn published(&self, queue: &str, bytes: u64) {
         self.published.get_or_create(&Queue { queue: queue.to_owned() }).inc_by(bytes);
+    }
+
+    pub fn held_back(&self, job: &Job) {
+        self.held_back.get_or_create(&of(job)).inc();
     }
 
     pub fn reused(&self, job: &Job) {

@@ -1,7 +1,9 @@
 //! Room on this machine: an attempt that is expected to take more memory or scratch space than is left waits, within its lease,
 //! until others have ended. One that is alone is always let in.
 
+use super::gauge::Machine;
 use super::{Engine, TICK};
+use crate::blobs::Staging;
 use crate::job::{Job, Lease};
 use crate::limits::{Limits, Size};
 use crate::sandbox::Usage;
@@ -66,6 +68,11 @@ impl std::fmt::Display for Amount {
 }
 
 impl Room {
+    /// On this machine, beside these staging folders.
+    pub fn on(staging: &Staging) -> Arc<Room> {
+        Room::new(Machine::new(staging))
+    }
+
     pub fn new(gauge: impl Gauge + 'static) -> Arc<Room> {
         Arc::new(Room { gauge: Box::new(gauge), book: Mutex::default(), freed: Notify::new() })
     }
@@ -240,16 +247,20 @@ mod tests {
         first.uses(Usage { cpu_ms: 0, memory_bytes: 7, scratch_bytes: 0 });
         drop(first);
         let place = second.await;
-        assert_eq!((room.lock().taken.len(), room.lock().waiting.len()), (1, 0));
+        let here = |room: &Room| {
+            let book = room.lock();
+            (book.taken.len(), book.waiting.len())
+        };
+        assert_eq!(here(&room), (1, 0));
         // One that is called off leaves the line.
         {
             let third = room.enter(lease(), memory(8), |_| {});
             tokio::pin!(third);
             assert!(futures::poll!(&mut third).is_pending());
-            assert_eq!(room.lock().waiting.len(), 1);
+            assert_eq!(here(&room), (1, 1));
         }
-        assert_eq!(room.lock().waiting.len(), 0);
+        assert_eq!(here(&room), (1, 0));
         drop(place);
-        assert!(room.lock().taken.is_empty());
+        assert_eq!(here(&room), (0, 0));
     }
 }

@@ -11,6 +11,7 @@ mod kill;
 mod power;
 mod receipts;
 mod reuse;
+mod room;
 mod s3;
 mod slots;
 mod stale;

@@ -11,7 +11,7 @@ use millrace::queue::Queues;
 use millrace::sandbox::{ForkServer, Launcher, Wear, Zygotes};
 use millrace::store::Store;
 use millrace::store::sqlite::SqliteStore;
-use millrace::worker::{Engine, LEASE, PoolSpec, Renewable, Worker};
+use millrace::worker::{Engine, Experience, LEASE, PoolSpec, Renewable, Room, Worker};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,20 +37,25 @@ fn sqlite(folder: &Path) -> Arc<dyn Store> {
 impl Service {
     /// A service whose archive queue is set to `archive` (TOML on top of the shipped file).
     pub fn start(archive: &str) -> Service {
-        Service::with(archive, Arc::new(SystemClock), sqlite)
+        Service::with(archive, Arc::new(SystemClock), sqlite, None)
     }
 
     /// The same, with this clock for its rows.
     pub fn with_clock(archive: &str, clock: SharedClock) -> Service {
-        Service::with(archive, clock, sqlite)
+        Service::with(archive, clock, sqlite, None)
     }
 
     /// The same, on a store of its own kind.
     pub fn on(archive: &str, open: impl FnOnce(&Path) -> Arc<dyn Store>) -> Service {
-        Service::with(archive, Arc::new(SystemClock), open)
+        Service::with(archive, Arc::new(SystemClock), open, None)
     }
 
-    fn with(archive: &str, clock: SharedClock, open: impl FnOnce(&Path) -> Arc<dyn Store>) -> Service {
+    /// The same, on a machine that has this room.
+    pub fn in_room(archive: &str, room: Arc<Room>) -> Service {
+        Service::with(archive, Arc::new(SystemClock), sqlite, Some(room))
+    }
+
+    fn with(archive: &str, clock: SharedClock, open: impl FnOnce(&Path) -> Arc<dyn Store>, room: Option<Arc<Room>>) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let queues = Arc::new(Queues::load(&[("archive".into(), archive.into())]).unwrap());
         let store = open(folder.path());
@@ -73,6 +78,7 @@ impl Service {
             store,
             blobs,
             launcher,
+            room: room.unwrap_or_else(|| Room::on(&staging)),
             staging,
             queues,
             pieces: folder.path().join("tus"),
@@ -81,6 +87,7 @@ impl Service {
             sandbox_level: 3,
             threads: 2,
             meters: Arc::default(),
+            experience: Experience::default(),
             lease: LEASE,
             task_queues: None,
         };
