@@ -147,9 +147,9 @@ pub fn predict(wanted: &Wanted, past: &[Past]) -> Option<Prediction> {
     Some(Prediction {
         learned_from: like_it.len(),
         seconds: (by(effort, MIDDLE, Growth::Proportional, &|p| p.seconds)? * 1000.0).round() / 1000.0,
-        memory_bytes: by(breadth, NEARLY_ALL, breadth.growth_of_memory(), &|p| p.memory_bytes as f64)? as u64,
-        scratch_bytes: by(yielded, NEARLY_ALL, Growth::Proportional, &|p| p.scratch_bytes as f64)? as u64,
-        size_bytes: by(yielded, MIDDLE, Growth::Proportional, &|p| p.wanted.size_bytes() as f64)? as u64,
+        memory_bytes: by(breadth, NEARLY_ALL, breadth.growth_of_memory(), &|p| p.memory_bytes as f64)?.round() as u64,
+        scratch_bytes: by(yielded, NEARLY_ALL, Growth::Proportional, &|p| p.scratch_bytes as f64)?.round() as u64,
+        size_bytes: by(yielded, MIDDLE, Growth::Proportional, &|p| p.wanted.size_bytes() as f64)?.round() as u64,
     })
 }
 
