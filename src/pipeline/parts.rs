@@ -193,3 +193,27 @@ impl PartialSchema for Parts {
 }
 
 impl ToSchema for Parts {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json, to_value};
+
+    #[test]
+    fn parts_are_a_number_or_a_length() {
+        for (given, parts) in [(json!(8), Parts::Count(8)), (json!("5m"), Parts::Length(Span::from_secs(300)))] {
+            assert_eq!((from_value::<Parts>(given.clone()).ok(), to_value(parts).ok()), (Some(parts), Some(given)));
+        }
+        for wrong in [json!("a few"), json!(-1), json!(1.5), json!({}), json!(70000)] {
+            assert!(from_value::<Parts>(wrong.clone()).is_err_and(|e| e.to_string().contains("1 to 200")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_an_option_beside_the_others() {
+        let step = StepRequest { options: json!({"video": {"crf": 30}}), ..StepRequest::default() };
+        assert_eq!(step.with_part("1/2").options, json!({"video": {"crf": 30}, "part": "1/2"}));
+        assert_eq!(StepRequest::default().with_part("rest").options, json!({"part": "rest"}));
+        assert_eq!(Parts::names(2).collect::<Vec<_>>(), ["rest", "1/2", "2/2"]);
+    }
+}

@@ -17,6 +17,7 @@ mod ffi;
 pub mod film;
 pub mod geometry;
 pub mod graph;
+mod in_order;
 pub mod lane;
 pub mod lane_audio;
 pub mod lane_copy;

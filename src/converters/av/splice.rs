@@ -5,14 +5,13 @@ use super::ffi::{self, Facts, Kind};
 use super::lane::micros;
 use super::mark::Mark;
 use super::mux::{Mux, tag};
+use super::in_order::InOrder;
 use super::open::{self, Source};
 use super::options::{Metadata, Tags};
 use super::{SECOND_US, fault};
 use crate::convert::{Ctx, Input};
 use crate::failure::Failure;
-use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Error, Packet, Rational, Rescale};
-use std::collections::BTreeSet;
 
 /// One part, as its headers tell of it.
 pub struct Piece {
@@ -76,7 +75,8 @@ pub fn join(ctx: &Ctx, pieces: &[Piece], rest: &mut Source, binding: &Binding) -
     let matroska = matches!(binding.container.id, "mkv" | "webm");
     let mut beside = Beside::new(rest, matroska);
     // Where one run would have put the first picture.
-    pictures.shift = shown.start.unwrap_or(0).rescale(shown.time_base, pictures.facts.time_base) - pictures.facts.start.unwrap_or(0);
+    let begins = first_time(ctx, rest, shown.index)?.rescale(shown.time_base, pictures.facts.time_base);
+    pictures.shift = begins - first_time(ctx, &pictures.source, pictures.facts.index)?;
     for facts in rest.streams.clone() {
         if facts.index == shown.index {
             mux.add_copy(&pictures.source, &pictures.facts, tag(binding.container, &pictures.facts.codec)).map_err(wrong)?;
@@ -123,7 +123,8 @@ struct Beside {
     ways: Vec<Option<(usize, Rational)>>,
     /// Added to all times: of Matroska's sound, what its encoder put in front has been taken off.
     early_us: i64,
-    matroska: bool,
+    /// Where the rest ends by its own word: in Matroska, a last packet that was cut short does not say so.
+    told_us: Option<i64>,
     end_us: i64,
 }
 
@@ -131,7 +132,7 @@ impl Beside {
     fn new(rest: &Source, matroska: bool) -> Beside {
         let starts = rest.streams.iter().filter_map(|facts| Some(micros(facts.start?, facts.time_base)));
         let early_us = starts.min().filter(|start| matroska && *start < 0).map_or(0, |start| -start);
-        Beside { ways: vec![None; rest.streams.len()], early_us, matroska, end_us: 0 }
+        Beside { ways: vec![None; rest.streams.len()], early_us, told_us: rest.duration_us.filter(|_| matroska), end_us: 0 }
     }
 
     fn next(&mut self, ctx: &Ctx, rest: &mut Source) -> Result<Option<(Packet, usize, Rational)>, Failure> {
@@ -143,9 +144,9 @@ impl Beside {
                 let early = self.early_us.rescale((1, SECOND_US as i32), *clock);
                 packet.set_pts(packet.pts().map(|time| time + early));
                 packet.set_dts(packet.dts().map(|time| time + early));
-                if self.matroska {
-                    let rate = rest.streams[packet.stream()].sample_rate;
-                    shorten(&mut packet, *clock, rate);
+                if let (Some(told), Some(time)) = (self.told_us, packet.pts()) {
+                    let left = told.rescale((1, SECOND_US as i32), *clock) - time;
+                    packet.set_duration(packet.duration().min(left.max(0)));
                 }
                 let end = packet.pts().map_or(0, |time| micros(time + packet.duration(), *clock));
                 self.end_us = self.end_us.max(end);
@@ -153,15 +154,6 @@ impl Beside {
             }
         }
     }
-}
-
-/// Takes off a packet's length what of its samples is not heard: Matroska tells the one beside the other.
-fn shorten(packet: &mut Packet, clock: Rational, rate: u32) {
-    let unheard = packet.side_data().find(|side| side.kind() == side_data::Type::SkipSamples).and_then(|side| Some(*side.data().get(4..)?.first_chunk::<4>()?));
-    let Some(unheard) = unheard.map(u32::from_le_bytes).filter(|samples| *samples > 0 && rate > 0) else { return };
-    let samples = Rational::new(1, rate as i32);
-    let heard = packet.duration().rescale(clock, samples) - i64::from(unheard);
-    packet.set_duration(heard.max(0).rescale(samples, clock));
 }
 
 /// The pictures of all parts.
@@ -184,7 +176,7 @@ impl<'a> Pictures<'a> {
         let piece = left.next().ok_or_else(|| Failure::internal("a film of no parts"))?;
         let source = open::open(ctx, &piece.input)?;
         let facts = piece.facts.clone();
-        let order = InOrder { delay: ffi::delay(&source.input, facts.index), ..InOrder::default() };
+        let order = InOrder::new(ffi::delay(&source.input, facts.index));
         Ok(Pictures { left, piece, source, facts, shift: 0, count: 0, order, end_us: 0 })
     }
 
@@ -220,49 +212,17 @@ impl<'a> Pictures<'a> {
     }
 }
 
-/// Gives stored pictures the times at which they are decoded, over all parts as one encoder would have: each when the picture
-/// shown `delay` pictures earlier is, and the first ones as much before.
-#[derive(Default)]
-struct InOrder {
-    delay: usize,
-    read: usize,
-    waiting: BTreeSet<i64>,
-    last: Option<i64>,
-    /// The latest time of any, and of those in the parts before.
-    latest: Option<i64>,
-    before: Option<i64>,
-    /// Between the first ones, which are decoded before any is shown.
-    step: i64,
-}
-
-impl InOrder {
-    fn settle(&mut self, packet: &mut Packet) -> Result<(), &'static str> {
-        let pts = packet.pts().ok_or("has a picture without a time")?;
-        if self.before.is_some_and(|before| pts <= before) || !self.waiting.insert(pts) {
-            return Err("has pictures of a time that another part has");
+/// When the first picture of a file is shown; its headers only guess that.
+fn first_time(ctx: &Ctx, source: &Source, index: usize) -> Result<i64, Failure> {
+    let mut fresh = source.again(ctx)?;
+    let broken = || Failure::corrupt("The beginning of the film cannot be read.").stage("join");
+    while let Some(packet) = read(ctx, &mut fresh).map_err(|_| broken())? {
+        ctx.check()?;
+        if packet.stream() == index {
+            return packet.pts().ok_or_else(broken);
         }
-        let lead = packet.dts().map_or(0, |dts| pts - dts).max(self.delay as i64);
-        let dts = match (self.read < self.delay, self.last) {
-            (true, None) => {
-                self.step = (lead / self.delay.max(1) as i64).max(1);
-                Some(pts - lead)
-            }
-            (true, Some(last)) => Some(last + self.step),
-            (false, _) => self.waiting.pop_first(),
-        };
-        let dts = dts.filter(|dts| *dts <= pts && self.last.is_none_or(|last| *dts > last));
-        let dts = dts.ok_or("has its pictures in an order that cannot be joined")?;
-        packet.set_dts(Some(dts));
-        self.last = Some(dts);
-        self.latest = self.latest.max(Some(pts));
-        self.read += 1;
-        Ok(())
     }
-
-    /// The next part begins.
-    fn close(&mut self) {
-        self.before = self.latest;
-    }
+    Err(broken())
 }
 
 /// The next packet; none: the file is over.
