@@ -77,9 +77,24 @@ fn same(run: &Run, source: &Path, to: &str, options: &Value, counts: &[usize]) {
         let told = |file: &Path| {
             let probed = ffprobe(file);
             let of = |kind: &str, names: &[&str]| names.iter().map(|name| stream(&probed, kind).map(|s| s[*name].clone())).collect::<Vec<_>>();
-            let picture = of("video", &["codec_name", "codec_tag_string", "time_base", "start_pts", "color_space", "color_range", "field_order", "has_b_frames", "sample_aspect_ratio", "disposition"]);
+            let picture = of(
+                "video",
+                &[
+                    "codec_name",
+                    "codec_tag_string",
+                    "time_base",
+                    "start_pts",
+                    "color_space",
+                    "color_range",
+                    "field_order",
+                    "has_b_frames",
+                    "sample_aspect_ratio",
+                    "disposition",
+                ],
+            );
             let sound = of("audio", &["codec_name", "time_base", "start_pts", "duration_ts", "sample_rate", "disposition"]);
-            let whole = [&probed["format"]["duration"], &probed["format"]["start_time"], &probed["format"]["tags"], &probed["chapters"]].map(Value::clone);
+            let whole =
+                [&probed["format"]["duration"], &probed["format"]["start_time"], &probed["format"]["tags"], &probed["chapters"]].map(Value::clone);
             (picture, sound, whole)
         };
         assert_eq!(told(&joined), told(&whole), "{about}");
@@ -135,8 +150,30 @@ fn what_goes_beside_the_pictures_comes_along() {
     std::fs::write(&notes, ";FFMETADATA1\ntitle=A film\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=2000\ntitle=Begin\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=2000\nEND=4000\ntitle=End\n").unwrap();
     let (lines, notes) = (lines.to_string_lossy().into_owned(), notes.to_string_lossy().into_owned());
     let words = [
-        "-i", &lines, "-i", &notes, "-map", "0", "-map", "1", "-map", "1", "-map", "2", "-map_metadata", "3", "-c:v", "libx264", "-c:a", "aac", "-c:s", "srt",
-        "-metadata:s:a:1", "language=deu", "-t", "4",
+        "-i",
+        &lines,
+        "-i",
+        &notes,
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-map",
+        "1",
+        "-map",
+        "2",
+        "-map_metadata",
+        "3",
+        "-c:v",
+        "libx264",
+        "-c:a",
+        "aac",
+        "-c:s",
+        "srt",
+        "-metadata:s:a:1",
+        "language=deu",
+        "-t",
+        "4",
     ];
     let source = film(&run, "film.mkv", 4, "", &words);
     for to in ["mp4", "mkv"] {

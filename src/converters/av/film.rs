@@ -3,6 +3,7 @@
 use super::containers::Container;
 use super::drawing::Drawing;
 use super::ffi::Kind;
+use super::lane::micros;
 use super::lane::{Tally, Window};
 use super::lanes::{Lanes, Setting};
 use super::mux::Mux;
@@ -13,7 +14,6 @@ use super::plan::{Fate, Planned};
 use super::pump::Pump;
 use super::shaping::Shaping;
 use super::stretch::{self, Stretch};
-use super::lane::micros;
 use super::{SECOND_US, fault};
 use crate::convert::Ctx;
 use crate::failure::{Code, Failure};

@@ -3,8 +3,8 @@
 use super::encoding::Encoding;
 use super::eye::{Eye, Seen};
 use super::ffi::{self, Facts};
-use super::graph::Fork;
 use super::film::Order;
+use super::graph::Fork;
 use super::lane::{Tally, Window, micros};
 use super::look::Look;
 use super::mux::Mux;

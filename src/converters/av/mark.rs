@@ -43,7 +43,9 @@ mod tests {
         for mark in [Mark { number: 1, of: 3, from: None, to: Some(-5) }, Mark { number: 3, of: 3, from: Some(1 << 40), to: None }] {
             assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
         }
-        for wrong in ["", "a comment", "millrace part 0/3 from - to 5", "millrace part 4/3 from - to 5", "millrace part 1/3", "millrace part 1/3 from x to -"] {
+        for wrong in
+            ["", "a comment", "millrace part 0/3 from - to 5", "millrace part 4/3 from - to 5", "millrace part 1/3", "millrace part 1/3 from x to -"]
+        {
             assert_eq!(Mark::parse(wrong), None, "{wrong}");
         }
     }

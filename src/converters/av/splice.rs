@@ -2,10 +2,10 @@
 
 use super::containers::Container;
 use super::ffi::{self, Facts, Kind};
+use super::in_order::InOrder;
 use super::lane::micros;
 use super::mark::Mark;
 use super::mux::{Mux, tag};
-use super::in_order::InOrder;
 use super::open::{self, Source};
 use super::options::{Metadata, Tags};
 use super::{SECOND_US, fault};

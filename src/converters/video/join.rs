@@ -67,8 +67,7 @@ impl Converter for Join {
             [] => return Err(incomplete("The rest of the film is missing: what `part` makes as `rest`.".into())),
             several => return Err(incomplete(format!("{} files are no part of the film; one is its rest.", several.len()))),
         };
-        let binding =
-            Binding { container, metadata: options.metadata, faststart: options.faststart.unwrap_or(true), path: &output.path() };
+        let binding = Binding { container, metadata: options.metadata, faststart: options.faststart.unwrap_or(true), path: &output.path() };
         let joined = splice::join(ctx, &pieces, &mut rest, &binding)?;
         let (width, height) = pieces.first().map(Piece::size).unzip();
         let expect = Expect {

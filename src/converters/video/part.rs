@@ -61,9 +61,7 @@ pub fn copying(options: &Options) -> Copying {
 /// What the part says of itself, for the one who joins it.
 pub fn tags(part: Option<Part>, stretch: Option<Stretch>, given: &Tags) -> Tags {
     match (part, stretch) {
-        (Some(Part::Pictures { number, of }), Some(stretch)) => {
-            Tags { comment: Some(Mark::new(number, of, stretch).to_string()), ..Tags::default() }
-        }
+        (Some(Part::Pictures { number, of }), Some(stretch)) => Tags { comment: Some(Mark::new(number, of, stretch).to_string()), ..Tags::default() },
         _ => given.clone(),
     }
 }

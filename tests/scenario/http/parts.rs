@@ -13,7 +13,26 @@ use std::path::Path;
 fn film(folder: &Path, seconds: u32) -> Vec<u8> {
     let path = folder.join("holiday.mp4");
     let (shown, heard) = (format!("testsrc2=size=480x270:rate=25:duration={seconds}"), format!("sine=frequency=440:duration={seconds}"));
-    let words = ["-v", "error", "-f", "lavfi", "-i", &shown, "-f", "lavfi", "-i", &heard, "-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-c:a", "aac"];
+    let words = [
+        "-v",
+        "error",
+        "-f",
+        "lavfi",
+        "-i",
+        &shown,
+        "-f",
+        "lavfi",
+        "-i",
+        &heard,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-bf",
+        "2",
+        "-c:a",
+        "aac",
+    ];
     tool("ffmpeg", &[&words[..], &[path.to_str().unwrap()]].concat());
     std::fs::read(path).unwrap()
 }
@@ -32,7 +51,11 @@ async fn a_film_in_parts_outlives_the_death_of_one_and_is_that_of_one_run() {
     let pipeline = json!({"steps": {"film": {"input": {"upload": upload}, "to": "mp4", "options": options, "parts": 4}}});
     let accepted = run(&server, &pipeline).await;
     let id = text_of(&accepted, "id");
-    assert_eq!((&accepted["steps"]["film"]["needs"], &accepted["steps"]["film.parts"]["stats"]["total"]), (&json!(["film.parts"]), &json!(5)), "{accepted}");
+    assert_eq!(
+        (&accepted["steps"]["film"]["needs"], &accepted["steps"]["film.parts"]["stats"]["total"]),
+        (&json!(["film.parts"]), &json!(5)),
+        "{accepted}"
+    );
     let encodes = |page: &Value| {
         let jobs = page["jobs"].as_array().unwrap().iter();
         jobs.filter(|job| job["progress"]["stage"] == "encode" && job["progress"]["percent"].as_f64() > Some(1.0)).count()
@@ -41,7 +64,10 @@ async fn a_film_in_parts_outlives_the_death_of_one_and_is_that_of_one_run() {
     let child = server.processes().into_iter().find(|below| below.depth == 3 && !below.is_zombie).expect("a part is encoded");
     kill_process(Pid::from_raw(child.id.cast_signed()).unwrap(), Signal::KILL).unwrap();
     let done = ended(&server, &id).await;
-    assert_eq!((&done["state"], &done["partial"], &done["stats"]["total"], &done["stats"]["done"]), (&json!("succeeded"), &json!(false), &json!(6), &json!(6)));
+    assert_eq!(
+        (&done["state"], &done["partial"], &done["stats"]["total"], &done["stats"]["done"]),
+        (&json!("succeeded"), &json!(false), &json!(6), &json!(6))
+    );
     let parts = jobs(&server, &id, "film.parts").await;
     let mut attempts: Vec<u64> = parts.iter().map(|job| job["attempt"].as_u64().unwrap()).collect();
     attempts.sort_unstable();
