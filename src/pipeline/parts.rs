@@ -163,14 +163,14 @@ const SAYS: &str = "1 to 200, or how long each is as `5m`";
 #[serde(untagged)]
 enum Given {
     Count(u16),
-    Length(Span),
+    Length(String),
 }
 
 impl<'de> Deserialize<'de> for Parts {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         match Given::deserialize(d).map_err(|_| de::Error::custom(SAYS))? {
             Given::Count(count) => Ok(Parts::Count(count)),
-            Given::Length(length) => Ok(Parts::Length(length)),
+            Given::Length(text) => text.parse().map(Parts::Length).map_err(|_| de::Error::custom(SAYS)),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! When the pictures of several parts are decoded.
 
-use ffmpeg_next::Packet;
 use std::collections::BTreeSet;
 
 /// Gives stored pictures the times at which they are decoded, over all parts as one encoder would have: each when the picture
@@ -24,13 +23,13 @@ impl InOrder {
         InOrder { delay, ..InOrder::default() }
     }
 
-    /// Sets when the picture is decoded; what is wrong with its part, in words, when it cannot be.
-    pub fn settle(&mut self, packet: &mut Packet) -> Result<(), &'static str> {
-        let pts = packet.pts().ok_or("has a picture without a time")?;
+    /// When the picture shown at `pts` is decoded, by its own part's word at `dts`; or what is wrong with the part, in words.
+    pub fn settle(&mut self, pts: Option<i64>, dts: Option<i64>) -> Result<i64, &'static str> {
+        let pts = pts.ok_or("has a picture without a time")?;
         if self.before.is_some_and(|before| pts <= before) || !self.waiting.insert(pts) {
             return Err("has pictures of a time that another part has");
         }
-        let lead = packet.dts().map_or(0, |dts| pts - dts).max(self.delay as i64);
+        let lead = dts.map_or(0, |dts| pts - dts).max(self.delay as i64);
         let dts = match (self.read < self.delay, self.last) {
             (true, None) => {
                 self.step = (lead / self.delay.max(1) as i64).max(1);
@@ -41,11 +40,10 @@ impl InOrder {
         };
         let dts = dts.filter(|dts| *dts <= pts && self.last.is_none_or(|last| *dts > last));
         let dts = dts.ok_or("has its pictures in an order that cannot be joined")?;
-        packet.set_dts(Some(dts));
         self.last = Some(dts);
         self.latest = self.latest.max(Some(pts));
         self.read += 1;
-        Ok(())
+        Ok(dts)
     }
 
     /// The next part begins.
@@ -63,11 +61,7 @@ mod tests {
         let (mut order, mut times) = (InOrder::new(delay), Vec::new());
         for part in parts {
             for pts in *part {
-                let mut packet = Packet::empty();
-                packet.set_pts(Some(*pts));
-                packet.set_dts(Some(pts - lead));
-                order.settle(&mut packet)?;
-                times.extend(packet.dts());
+                times.push(order.settle(Some(*pts), Some(pts - lead))?);
             }
             order.close();
         }

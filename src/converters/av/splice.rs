@@ -186,9 +186,10 @@ impl<'a> Pictures<'a> {
                 Some(packet) if packet.stream() != self.piece.facts.index => {}
                 Some(mut packet) => {
                     self.count += 1;
-                    packet.set_pts(packet.pts().map(|time| time + self.shift));
-                    packet.set_dts(packet.dts().map(|time| time + self.shift));
-                    self.order.settle(&mut packet).map_err(|what| self.piece.broken(what))?;
+                    let moved = |time: Option<i64>| time.map(|t| t + self.shift);
+                    let (pts, dts) = (moved(packet.pts()), moved(packet.dts()));
+                    packet.set_pts(pts);
+                    packet.set_dts(Some(self.order.settle(pts, dts).map_err(|what| self.piece.broken(what))?));
                     let clock = self.facts.time_base;
                     self.end_us = self.end_us.max(micros(packet.pts().unwrap_or(0) + packet.duration(), clock));
                     return Ok(Some(packet));
