@@ -9,6 +9,7 @@
 mod advance;
 mod driver;
 mod next;
+mod parts;
 mod request;
 mod retry;
 mod view;
@@ -16,6 +17,7 @@ mod work;
 
 pub use advance::advance;
 pub use driver::Driver;
+pub use parts::Parts;
 pub use request::{OnFailure, PipelineRequest, StepRequest, Where};
 pub use retry::retry;
 pub use view::{PipelineError, PipelineStats, PipelineView, StepState, StepView};
@@ -23,6 +25,7 @@ pub use view::{PipelineError, PipelineStats, PipelineView, StepState, StepView};
 use crate::failure::{Failure, Refusal, RefusalKind};
 use crate::intake::{InputRef, Intake, Owner, idempotency, store as refusal};
 use crate::job::{CancelMode, ItemError, PipelineId, State};
+use crate::probe::Prober;
 use crate::store::{PipelineFilter, PipelineRow, StepCounts, StoreError};
 use crate::trace;
 use jiff::{SignedDuration, Timestamp};
@@ -139,7 +142,8 @@ impl Taken {
 }
 
 /// Accepts a pipeline and begins the steps that wait for nothing, or says what is wrong with it.
-pub async fn submit(intake: &Intake, submission: Submission, now: Timestamp) -> Result<Accepted, Refusal> {
+/// `prober` looks at films that are to be encoded in parts of some length.
+pub async fn submit(intake: &Intake, prober: Option<&Prober>, submission: Submission, now: Timestamp) -> Result<Accepted, Refusal> {
     let Submission { mut request, owner, idempotency_key } = submission;
     request.check(now)?;
     request.webhook.as_ref().map_or(Ok(()), |webhook| intake.telling.check_webhook(webhook))?;
@@ -150,6 +154,7 @@ pub async fn submit(intake: &Intake, submission: Submission, now: Timestamp) -> 
             step.input = Some(InputRef::Upload(intake.fetch(url, owner.as_ref(), now).await.map_err(within)?.id));
         }
     }
+    parts::expand(intake, prober, &mut request, owner.as_ref(), now).await?;
     for (name, step) in &request.steps {
         check_step(intake, &request, owner.as_ref(), name, step, now).await?;
     }
@@ -175,6 +180,7 @@ async fn check_step(
     step: &StepRequest,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    let name = parts::known_as(name, step);
     let within = |refusal: Refusal| {
         let field = refusal.field.clone().unwrap_or_default();
         if refusal.kind == RefusalKind::TooMany {
@@ -186,7 +192,8 @@ async fn check_step(
         Some(input) if !matches!(input, InputRef::Step { .. }) => input,
         _ => return intake.check_names(&step.job(request, owner)).map_err(within),
     };
-    intake.plan(step.job(request, owner), now).await.map_err(within)?;
+    let asked = if step.parts.is_some() { step.with_part("rest") } else { step.clone() };
+    intake.plan(asked.job(request, owner), now).await.map_err(within)?;
     if let InputRef::Upload(id) = own {
         let mut upload = intake.store.upload(id).await.map_err(refusal)?;
         let kept = now.saturating_add(UPLOADS_KEPT).unwrap_or(Timestamp::MAX);

@@ -14,6 +14,7 @@ mod lazy;
 mod preview;
 pub mod video;
 mod watermark;
+mod zipped;
 
 static FAMILIES: [&FamilyEntry; 5] = [&video::FAMILY, &audio::FAMILY, &image::FAMILY, &document::FAMILY, &archive::FAMILY];
 

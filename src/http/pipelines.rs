@@ -32,7 +32,7 @@ pub async fn submit(
     Bytes(body): Bytes,
 ) -> Result<(StatusCode, Json<PipelineView>), Problem> {
     let submission = Submission { request: parse(&body)?, owner: caller.owner(), idempotency_key: jobs::idempotency_key(&headers)? };
-    let Accepted { pipeline, is_new } = pipeline::submit(&service.intake, submission, service.clock.now()).await?;
+    let Accepted { pipeline, is_new } = pipeline::submit(&service.intake, Some(&service.prober), submission, service.clock.now()).await?;
     let view = if wait.wait.is_none() { pipeline } else { ended(&service, pipeline.id, &wait).await? };
     Ok((if is_new { StatusCode::ACCEPTED } else { StatusCode::OK }, Json(view)))
 }

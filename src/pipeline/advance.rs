@@ -110,6 +110,7 @@ fn plan(
     now: Timestamp,
 ) -> Result<NewJob, Failure> {
     let found = work.found.clone()?;
+    let step = work.part.as_ref().map_or(step.clone(), |part| step.with_part(part));
     let mut record =
         intake.plan_on(step.job(&pipeline.document.request, pipeline.document.owner.as_ref()), found, tunings, now).map_err(work::failure)?;
     (record.job.pipeline, record.job.step) = (Some(pipeline.row.id), Some(name.to_owned()));

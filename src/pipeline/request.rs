@@ -1,5 +1,6 @@
 //! A pipeline, as submitted.
 
+use super::Parts;
 use crate::failure::{Refusal, RefusalKind};
 use crate::format::{Family, Format};
 use crate::intake::{InputRef, OutputRequest, Owner, Request};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 const STEPS_MAX: usize = 100;
-const NAME_MAX_CHARS: usize = 64;
+pub(super) const NAME_MAX_CHARS: usize = 64;
 const CHUNK_MAX: usize = 1000;
 
 /// What to do when a job fails, or an item cannot become one.
@@ -67,6 +68,9 @@ pub struct StepRequest {
     /// Files for each job, 1 to 1000. More than one are read as a zip, so that `to` must be what a zip can become.
     #[schema(minimum = 1, maximum = 1000)]
     pub chunk: Option<usize>,
+    /// The film is encoded in parts by so many jobs, on whatever machines there are, and joined: a number from 1 to 200, or how long
+    /// each is, as `5m`. Its jobs are the step `NAME.parts`. mp4, mov, mkv and webm.
+    pub parts: Option<Parts>,
     /// Further steps that must be over.
     pub after: Vec<String>,
     pub to: Option<Format>,
@@ -138,11 +142,11 @@ impl StepRequest {
     }
 }
 
-fn refuse(field: impl Into<String>, given: impl std::fmt::Display, text: impl Into<String>) -> Refusal {
+pub(super) fn refuse(field: impl Into<String>, given: impl std::fmt::Display, text: impl Into<String>) -> Refusal {
     wrong(field, text).given(given)
 }
 
-fn wrong(field: impl Into<String>, text: impl Into<String>) -> Refusal {
+pub(super) fn wrong(field: impl Into<String>, text: impl Into<String>) -> Refusal {
     Refusal::new(RefusalKind::InvalidRequest, text).field(field)
 }
 
@@ -178,6 +182,7 @@ impl PipelineRequest {
         if let Some(chunk) = step.chunk.filter(|n| !(1..=CHUNK_MAX).contains(n)) {
             return Err(refuse(at("chunk"), chunk, "`chunk` must be 1 to 1000."));
         }
+        step.check_parts(name)?;
         if let Some(glob) = step.r#where.as_ref().and_then(|w| w.name.as_ref()) {
             Glob::new(glob).map_err(|e| refuse(at("where.name"), glob, format!("The glob cannot be read: {e}.")))?;
         }
@@ -244,6 +249,11 @@ mod tests {
             (json!({"a": unpack, "b": {"foreach": "a", "chunk": 0, "to": "webp"}}), "steps.b.chunk"),
             (json!({"a": unpack, "b": {"foreach": "a", "where": {"name": "["}, "to": "webp"}}), "steps.b.where.name"),
             (json!({"a": {"input": {"upload": "u"}, "priority": 10, "to": "webp"}}), "steps.a.priority"),
+            (json!({"a": {"input": {"upload": "u"}, "parts": 0, "to": "mp4"}}), "steps.a.parts"),
+            (json!({"a": {"input": {"upload": "u"}, "parts": 201, "to": "mp4"}}), "steps.a.parts"),
+            (json!({"a": {"input": {"upload": "u"}, "parts": "500ms", "to": "mp4"}}), "steps.a.parts"),
+            (json!({"a": unpack, "b": {"foreach": "a", "parts": 2, "to": "mp4"}}), "steps.b.foreach"),
+            (json!({"a": {"input": {"upload": "u"}, "parts": 2, "outputs": [{"to": "mp4"}]}}), "steps.a.outputs"),
             (json!({"a": {"foreach": "b", "to": "webp"}, "b": {"foreach": "a", "to": "webp"}}), "steps.a"),
             (json!({"a": {"input": {"step": "a"}, "to": "webp"}}), "steps.a"),
         ] {

@@ -1,6 +1,6 @@
 //! What the jobs of a step read: an input of its own, a file of another step, or several as a bundle.
 
-use super::{Pipeline, StepRequest, Where};
+use super::{Parts, Pipeline, StepRequest, Where};
 use crate::failure::{Code, Failure, Refusal, RefusalKind};
 use crate::format::Format;
 use crate::intake::{Found, InputRef, Intake, store as refusal, unused_name};
@@ -16,9 +16,12 @@ const ITEMS_MAX: usize = 10_000;
 const PAGE: usize = 200;
 
 /// What one job is to read, by the name an error has for it.
+#[derive(Clone)]
 pub struct Work {
     pub name: String,
     pub found: Result<Found, Failure>,
+    /// Which part of a film it is to make.
+    pub part: Option<String>,
 }
 
 /// A file that a step has made.
@@ -29,7 +32,15 @@ struct Item {
 
 /// All work of a step, in an order that never changes.
 pub async fn of(intake: &Intake, pipeline: &Pipeline, name: &str, step: &StepRequest, now: Timestamp) -> Result<Vec<Work>, Refusal> {
-    let alone = |found: Result<Found, Failure>| vec![Work { name: name.to_owned(), found }];
+    let read = inputs(intake, pipeline, name, step, now).await?;
+    let Some(count) = step.part_count() else { return Ok(read) };
+    let each = |work: Work| Parts::names(count).map(move |part| Work { name: format!("{} ({part})", work.name), part: Some(part), ..work.clone() });
+    Ok(read.into_iter().flat_map(each).collect())
+}
+
+/// What a step reads, for each of its jobs.
+async fn inputs(intake: &Intake, pipeline: &Pipeline, name: &str, step: &StepRequest, now: Timestamp) -> Result<Vec<Work>, Refusal> {
+    let alone = |found: Result<Found, Failure>| vec![Work { name: name.to_owned(), found, part: None }];
     let Some(source) = step.source() else {
         let Some(input) = &step.input else { return Ok(Vec::new()) };
         return match intake.find(input, pipeline.document.owner.as_ref(), step.from, now).await {
@@ -53,8 +64,8 @@ pub async fn of(intake: &Intake, pipeline: &Pipeline, name: &str, step: &StepReq
         let text = format!("The step `{source}` has made {} files; {ITEMS_MAX} can be read on.", items.len());
         return Ok(alone(Err(Failure::limit(text))));
     }
-    let each = |found: Found| Work { name: found.input.name.clone(), found: Ok(found) };
-    let bundled = |name: String, items: &[Item]| Work { found: bundle(&name, items), name };
+    let each = |found: Found| Work { name: found.input.name.clone(), found: Ok(found), part: None };
+    let bundled = |name: String, items: &[Item]| Work { found: bundle(&name, items), name, part: None };
     match (&step.foreach, step.chunk.unwrap_or(1)) {
         (Some(_), 1) => Ok(items.into_iter().map(|item| each(item.found)).collect()),
         (Some(_), chunk) => {
@@ -62,11 +73,14 @@ pub async fn of(intake: &Intake, pipeline: &Pipeline, name: &str, step: &StepReq
             Ok(chunks.map(|(n, items)| bundled(format!("{name}-{}", n + 1), items)).collect())
         }
         (None, _) => {
-            let is_many = pipeline.document.request.steps.get(source).is_some_and(|step| step.foreach.is_some());
+            let read = pipeline.document.request.steps.get(source);
+            let is_many = read.is_some_and(|step| step.foreach.is_some() || step.parts.is_some());
+            // A film that is joined has its own name.
+            let own = items.first().filter(|_| read.is_some_and(|step| step.parts.is_some())).map(|item| stem(&item.found.input));
             Ok(match &items[..] {
                 [] => alone(Err(Failure::new(Code::InputUnavailable, format!("The step `{source}` has made nothing to read.")))),
                 [only] if !is_many => vec![each(only.found.clone())],
-                items => vec![bundled(name.to_owned(), items)],
+                items => vec![bundled(own.unwrap_or(name.to_owned()), items)],
             })
         }
     }
@@ -99,6 +113,11 @@ async fn items(intake: &Intake, pipeline: &Pipeline, step: &str) -> Result<Vec<I
         items.extend(made.filter_map(|output| Some(Item { found: Found::output(&record, output)?, group: output.group.clone() })));
     }
     Ok(items)
+}
+
+/// A file's name without its extension.
+fn stem(input: &Input) -> String {
+    input.name.rsplit_once('.').map_or(input.name.as_str(), |(stem, _)| stem).to_owned()
 }
 
 /// Several files as one input; the zip is made when its job runs.

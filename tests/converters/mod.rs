@@ -9,6 +9,7 @@ mod image;
 mod image_formats;
 mod image_options;
 mod image_sets;
+mod join;
 mod look;
 mod pdf;
 mod preview;

@@ -145,7 +145,7 @@ impl House {
         let upload = intake.receive("a.txt", &b"hello"[..], now).await.unwrap();
         let request = serde_json::from_value(request(&steps, &upload.id, on_failure)).unwrap();
         let submission = Submission { request, owner: None, idempotency_key: None };
-        let pipeline = pipeline::submit(&intake, submission, now).await.unwrap().pipeline.id;
+        let pipeline = pipeline::submit(&intake, None, submission, now).await.unwrap().pipeline.id;
         let expected = expected(&steps);
         House { store, intake, now, pipeline, steps, expected, _folder: folder }
     }

@@ -33,6 +33,20 @@ pub fn packets(file: &Path, kind: &str) -> String {
     tool("ffmpeg", &["-v", "error", "-i", &file.to_string_lossy(), "-map", &format!("0:{kind}:0"), "-c", "copy", "-f", "hash", "-"])
 }
 
+/// What the container says of each packet of a stream, in the order of the file: these fields of ffprobe's, comma between them.
+pub fn all_packets(file: &Path, stream: &str, fields: &str) -> Vec<String> {
+    let (entries, file) = (format!("packet={fields}"), file.to_string_lossy());
+    let args = ["-v", "error", "-select_streams", stream, "-show_data_hash", "md5", "-show_entries", &entries, "-of", "csv=p=0", &file];
+    tool("ffprobe", &args).lines().map(str::to_owned).collect()
+}
+
+/// When each picture is shown, in the stream's own clock.
+pub fn shown_at(file: &Path) -> Vec<i64> {
+    let mut times: Vec<i64> = all_packets(file, "v:0", "pts").iter().map(|line| line.trim_matches(',').parse().unwrap()).collect();
+    times.sort_unstable();
+    times
+}
+
 /// How many frames, or samples per channel, a decoder makes of the file.
 pub fn frames(file: &Path) -> usize {
     tool("ffmpeg", &["-v", "error", "-i", &file.to_string_lossy(), "-map", "0:v:0", "-f", "framecrc", "-"])

@@ -226,6 +226,7 @@ impl Work<'_> {
             faststart: options.faststart.unwrap_or(true),
             settings: Vec::new(),
             pass: None,
+            stretch: None,
         };
         film::make(self.ctx, source, &order, path)
     }

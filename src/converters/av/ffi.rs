@@ -3,12 +3,14 @@
 #![allow(unsafe_code)]
 
 mod coding;
+mod headers;
 mod library;
 mod log;
 mod output;
 mod words;
 
 pub use coding::*;
+pub use headers::{delay, headers};
 pub use library::load;
 pub use log::{catch_log, take_words};
 pub use output::*;

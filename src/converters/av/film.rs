@@ -3,6 +3,7 @@
 use super::containers::Container;
 use super::drawing::Drawing;
 use super::ffi::Kind;
+use super::lane::micros;
 use super::lane::{Tally, Window};
 use super::lanes::{Lanes, Setting};
 use super::mux::Mux;
@@ -12,6 +13,7 @@ use super::passes::Pass;
 use super::plan::{Fate, Planned};
 use super::pump::Pump;
 use super::shaping::Shaping;
+use super::stretch::{self, Stretch};
 use super::{SECOND_US, fault};
 use crate::convert::Ctx;
 use crate::failure::{Code, Failure};
@@ -41,6 +43,8 @@ pub struct Order<'a> {
     pub settings: Vec<(&'static str, String)>,
     /// Of two; the first one makes nothing but notes.
     pub pass: Option<Pass>,
+    /// The pictures that are wanted; none: all.
+    pub stretch: Option<Stretch>,
 }
 
 /// What was made.
@@ -86,10 +90,16 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     for index in &order.covers {
         mux.add_cover(source, &source.streams[*index]).map_err(|e| fault::encoding(ctx, e))?;
     }
-    mux.describe(source, order.container.chapters, start_us, wanted_us, order.tags);
-    mux.begin(ctx, order.faststart, &order.settings)?;
+    let place = Place::of(source, order);
+    mux.describe(source, order.container.chapters && !place.pictures_alone, start_us, wanted_us, order.tags);
+    let exact = place.from.and_then(|_| mux.exact_start());
+    let settings: Vec<(&str, String)> = order.settings.iter().cloned().chain(exact).collect();
+    mux.begin(ctx, order.faststart, &settings)?;
     if start_us > 0 {
         source.seek(start_us);
+    }
+    if let Some((index, from)) = place.from {
+        stretch::enter(ctx, source, index, from)?;
     }
     let copies = order.streams.iter().all(|s| matches!(s.fate, Fate::Copy));
     let stage = match (notes_only, copies) {
@@ -97,10 +107,11 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
         (false, true) => "copy",
         (false, false) => "encode",
     };
-    let mut pump = Pump::new(ctx, source, stage, wanted_us);
+    let base_us = place.from_us;
+    let mut pump = Pump::new(ctx, source, stage, place.to_us.or(wanted_us).map(|us| us - base_us));
     while let Some(mut packet) = pump.next(&kept)? {
         let read_us = lanes.feed(ctx, &mut packet, &mut mux)?;
-        pump.reached(read_us)?;
+        pump.reached(read_us - base_us)?;
         if lanes.done() {
             break;
         }
@@ -111,7 +122,7 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     let total_ms = wanted_us.unwrap_or(0) as u64 / 1000;
     ctx.progress(stage, total_ms, total_ms, "ms");
     fault::flush_words(ctx);
-    let expected = claimed.map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
+    let expected = place.to_us.or(place.claimed(source, order, claimed)).map(|us| us - start_us).map(|us| length_us.map_or(us, |most| us.min(most)));
     let mut warnings = std::mem::take(&mut lanes.remarks);
     let (mut tallies, words) = (lanes.tallies(), lanes.words());
     // Where nothing but words is wanted, how far the film was read is all that tells whether it is whole.
@@ -130,11 +141,44 @@ pub fn make(ctx: &Ctx, source: &mut Source, order: &Order, path: &Path) -> Resul
     }
     let encoded = tallies.iter().map(|t| t.encoded).max().unwrap_or(0);
     let ends = lanes.tallies().into_iter().chain(words).map(|t| t.end_us);
-    let duration_us = ends.max().unwrap_or(0);
+    let duration_us = if place.pictures_alone { tallies.iter().map(|t| t.encoded_end_us).max() } else { ends.max() }.unwrap_or(0);
     let sounds = order.streams.iter().map(|s| s.index).filter(|index| source.streams[*index].kind == Kind::Audio);
     let sound_ends_us = sounds.filter_map(|index| lanes.end_us(index)).collect();
     let Lanes { sizes, rate, sound_rate, .. } = lanes;
     Ok(Made { duration_us, sizes, rate, encoded, cues, sound_rate, sound_ends_us, recovered, warnings })
+}
+
+/// What a stretch is for the whole of the work.
+struct Place {
+    /// Nothing but a stretch of pictures is made.
+    pictures_alone: bool,
+    /// The stream, and where its stretch begins, if not at the film's beginning.
+    from: Option<(usize, i64)>,
+    from_us: i64,
+    to_us: Option<i64>,
+}
+
+impl Place {
+    fn of(source: &Source, order: &Order) -> Place {
+        let between = order.stretch.filter(|stretch| *stretch != Stretch::First);
+        let picture = order.streams.iter().map(|s| s.index).find(|index| source.streams[*index].kind == Kind::Video);
+        let (Some(stretch), Some(index)) = (between, picture) else {
+            return Place { pictures_alone: false, from: None, from_us: 0, to_us: None };
+        };
+        let us = |time: i64| micros(time, source.streams[index].time_base);
+        let from_us = stretch.from().map_or(0, us);
+        Place { pictures_alone: true, from: stretch.from().map(|from| (index, from)), from_us, to_us: stretch.to().map(us) }
+    }
+
+    /// How far the film has to be read; of one whose first picture alone is wanted, as far as its sound goes.
+    fn claimed(&self, source: &Source, order: &Order, claimed: Option<i64>) -> Option<i64> {
+        if order.stretch != Some(Stretch::First) {
+            return claimed;
+        }
+        let sounds = order.streams.iter().map(|s| s.index).filter(|index| source.streams[*index].kind == Kind::Audio);
+        let sounds: Vec<usize> = sounds.collect();
+        source.claimed_us(&sounds).filter(|_| !sounds.is_empty())
+    }
 }
 
 fn too_late(start_us: i64) -> Failure {

@@ -51,8 +51,9 @@ pub struct Tally {
     pub read_us: i64,
     pub packets: u64,
     pub frames: u64,
-    /// Pictures given to the encoder.
+    /// Pictures given to the encoder, and where the last of them ends.
     pub encoded: u64,
+    pub encoded_end_us: i64,
     pub errors: u64,
     pub first_error_us: Option<i64>,
 }

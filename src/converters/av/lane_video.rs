@@ -3,17 +3,19 @@
 use super::encoding::Encoding;
 use super::eye::{Eye, Seen};
 use super::ffi::{self, Facts};
+use super::film::Order;
 use super::graph::Fork;
-use super::lane::{Tally, Window};
+use super::lane::{Tally, Window, micros};
 use super::look::Look;
 use super::mux::Mux;
 use super::open::Source;
 use super::options::{VideoCodec, VideoOptions};
-use super::passes::Pass;
+use super::stretch::Stretch;
 use super::{decode, fault};
 use crate::convert::Ctx;
 use crate::failure::Failure;
 use ffmpeg_next::{Error, Packet, Rational, Rescale, codec, encoder, picture};
+use std::cmp::Ordering;
 
 pub struct VideoLane {
     eye: Eye,
@@ -28,22 +30,24 @@ impl VideoLane {
         from: &Facts,
         looks: Vec<(Look, VideoOptions)>,
         window: Window,
-        pass: Option<&Pass>,
+        order: &Order,
         mux: &mut Mux,
     ) -> Result<VideoLane, Failure> {
         let Some((first, _)) = looks.first() else { return Err(Failure::internal("a film of no pictures")) };
-        let (trunk, rate) = (first.trunk(), first.rate);
+        let (trunk, rate) = (first.trunk(order.stretch.and_then(Stretch::from).is_some()), first.rate);
         let all: Vec<Look> = looks.iter().map(|(look, _)| look.clone()).collect();
         let chains =
             move |width: u32, height: u32| Fork { trunk: trunk.clone(), branches: all.iter().map(|look| look.branch(width, height)).collect() };
         let eye = Eye::new(ctx, source, from, window, rate, looks.len(), Box::new(chains))?;
-        let rungs: Result<Vec<Rung>, Failure> = looks.into_iter().map(|(look, options)| Rung::new(ctx, from, look, &options, pass, mux)).collect();
+        let rungs: Result<Vec<Rung>, Failure> = looks.into_iter().map(|(look, options)| Rung::new(ctx, from, look, &options, order, mux)).collect();
         Ok(VideoLane { eye, rungs: rungs? })
     }
 
     pub fn feed(&mut self, ctx: &Ctx, packet: &Packet, mux: &mut Mux) -> Result<(), Failure> {
         let VideoLane { eye, rungs } = self;
-        eye.feed(ctx, packet, &mut |tally, seen| paint(ctx, rungs, tally, seen, mux))
+        eye.feed(ctx, packet, &mut |tally, seen| paint(ctx, rungs, tally, seen, mux))?;
+        eye.done |= rungs.iter().all(|rung| rung.over);
+        Ok(())
     }
 
     pub fn finish(&mut self, ctx: &Ctx, mux: &mut Mux) -> Result<(), Failure> {
@@ -62,10 +66,14 @@ impl VideoLane {
 }
 
 fn paint(ctx: &Ctx, rungs: &mut [Rung], tally: &mut Tally, seen: Seen, mux: &mut Mux) -> Result<(), Failure> {
+    let first = seen.branch == 0;
     let Some(rung) = rungs.get_mut(seen.branch) else { return Ok(()) };
     let painted = rung.encode(ctx, seen, mux)?;
     // Of a ladder, the pictures of its first rung count.
-    tally.encoded += u64::from(painted && rung.stream == rungs[0].stream);
+    if painted && first {
+        tally.encoded += 1;
+        tally.encoded_end_us = rung.end_us();
+    }
     Ok(())
 }
 
@@ -79,12 +87,18 @@ struct Rung {
     last: Option<i64>,
     /// The quantiser of encoders that have one for all pictures.
     quality: Option<i32>,
+    /// The pictures that it is to take, in its clock; none: all.
+    stretch: Option<Stretch>,
+    /// Whether it has taken any, and whether no more of them come.
+    any: bool,
+    over: bool,
     /// The pictures that must stand for themselves: every so often, and when the next one is due, in its clock.
     keyframes: Option<(i64, i64)>,
 }
 
 impl Rung {
-    fn new(ctx: &Ctx, from: &Facts, look: Look, options: &VideoOptions, pass: Option<&Pass>, mux: &mut Mux) -> Result<Rung, Failure> {
+    fn new(ctx: &Ctx, from: &Facts, look: Look, options: &VideoOptions, order: &Order, mux: &mut Mux) -> Result<Rung, Failure> {
+        let pass = order.pass.as_ref();
         let wrong = |e| fault::encoding(ctx, e);
         let found = encoder::find_by_name(look.codec.encoder()).ok_or_else(|| wrong(Error::EncoderNotFound))?;
         let mut context = codec::Context::new_with_codec(found).encoder().video().map_err(wrong)?;
@@ -109,6 +123,9 @@ impl Rung {
             pass.settings(look.codec, &mut settings);
             pass.prepare(look.codec, &mut context).map_err(wrong)?;
         }
+        if order.stretch.is_some() {
+            Stretch::settings(look.codec, &mut settings);
+        }
         let encoder = context.open_with(settings).map_err(wrong)?;
         let stream = mux.add_encoded(&encoder, from, look.clock, Some(look.rate), look.tag).map_err(wrong)?;
         if let Some(most) = options.bitrate {
@@ -123,6 +140,9 @@ impl Rung {
             clock: look.clock,
             last: None,
             quality: look.codec.fixed_quality(options),
+            stretch: order.stretch.map(|stretch| stretch.ticks(from.time_base, look.clock)),
+            any: false,
+            over: false,
             keyframes: every.map(|every| (every, 0)),
         })
     }
@@ -136,6 +156,13 @@ impl Rung {
             return Ok(false);
         }
         self.last = Some(time);
+        match self.stretch.map_or(Ordering::Equal, |stretch| stretch.holds(time, self.any)) {
+            Ordering::Equal => self.any = true,
+            place => {
+                self.over |= place == Ordering::Greater;
+                return Ok(false);
+            }
+        }
         frame.set_pts(Some(time));
         frame.set_kind(self.kind(time));
         if let Some(quality) = self.quality {
@@ -146,6 +173,11 @@ impl Rung {
             self.write(ctx, packet, mux)?;
         }
         Ok(true)
+    }
+
+    /// Where the last picture ends, if it is as long as all.
+    fn end_us(&self) -> i64 {
+        micros(self.last.unwrap_or(0), self.clock) + micros(1, self.rate.invert())
     }
 
     /// What the encoder is told to make of the picture at `time`.

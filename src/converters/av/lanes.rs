@@ -15,6 +15,7 @@ use super::open::Source;
 use super::options::VideoOptions;
 use super::plan::{Fate, Planned};
 use super::shaping::Take;
+use super::stretch::Stretch;
 use crate::convert::{Ctx, Level};
 use crate::failure::Failure;
 use ffmpeg_next::Packet;
@@ -52,7 +53,10 @@ impl Lanes {
             lanes.all[planned.index] = Some(lane);
         }
         let of_words = |index: usize| at.source.streams[index].kind == Kind::Subtitle;
-        let indices: Vec<usize> = at.order.streams.iter().map(|s| s.index).collect();
+        let mut indices: Vec<usize> = at.order.streams.iter().map(|s| s.index).collect();
+        if at.order.stretch == Some(Stretch::First) && indices.len() > 1 {
+            indices.retain(|index| at.source.streams[*index].kind != Kind::Video);
+        }
         let scripts_alone = indices.iter().all(|index| of_words(*index));
         lanes.leading = indices.into_iter().filter(|index| scripts_alone || !of_words(*index)).collect();
         Ok(lanes)
@@ -86,7 +90,7 @@ impl Lanes {
                     self.rate = Some(f64::from(largest.rate));
                 }
                 self.sizes = looks.iter().map(|(look, _)| look.geometry.size).collect();
-                Lane::Video(Box::new(VideoLane::new(ctx, source, from, looks, *window, order.pass.as_ref(), mux)?))
+                Lane::Video(Box::new(VideoLane::new(ctx, source, from, looks, *window, order, mux)?))
             }
             Fate::Audio(codec) => {
                 let tone = Tone::plan(from, *codec, order.audio, order.quality, order.container.least_rate);

@@ -110,14 +110,16 @@ impl Look {
     }
 
     /// What all that is made of these pictures shares; numbers and words of ours only, with a comma at its end if there is any.
-    pub fn trunk(&self) -> String {
+    /// `late`: the first pictures are not those of the film's beginning.
+    pub fn trunk(&self, late: bool) -> String {
         let mut chain: Vec<String> = Vec::new();
         if self.deinterlaced {
             // Whole pictures, as often as before.
             chain.push("bwdif=mode=send_frame:deint=all".into());
         }
         if self.constant {
-            chain.push(format!("fps=fps={}/{}:start_time=0", self.rate.numerator(), self.rate.denominator()));
+            let start = if late { "" } else { ":start_time=0" };
+            chain.push(format!("fps=fps={}/{}{start}", self.rate.numerator(), self.rate.denominator()));
         }
         chain.extend(self.turn.filters().into_iter().map(str::to_owned));
         if let Some(Crop { left, top, width, height }) = self.crop {

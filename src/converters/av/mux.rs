@@ -149,6 +149,15 @@ impl Mux {
         }
     }
 
+    /// Has a file that says when its first picture is shown say so as exactly as the picture's own clock: usually it does to the
+    /// millisecond.
+    pub fn exact_start(&self) -> Option<(&'static str, String)> {
+        let clock = self.output.streams().next().filter(|_| ["mp4", "mov"].contains(&self.output.format().name()))?.time_base();
+        // As the muxer refines it.
+        let fine = std::iter::successors(Some(i64::from(clock.denominator())), |ticks| Some(ticks * 2)).find(|ticks| *ticks >= 10_000)?;
+        Some(("movie_timescale", fine.to_string()))
+    }
+
     /// `settings` are the muxer's own; names, numbers and paths of ours only.
     pub fn begin(&mut self, ctx: &Ctx, faststart: bool, settings: &[(&str, String)]) -> Result<(), Failure> {
         let mut options = Dictionary::new();

@@ -200,6 +200,11 @@ impl Source {
         Some(us(facts.start?) + us(facts.duration?) - self.start_us)
     }
 
+    /// Whether every picture has its own time and a search ends at one that stands for itself.
+    pub fn times_pictures(&self) -> bool {
+        matches!(self.origin.format.id(), "mp4" | "mov" | "3gp" | "mkv" | "webm")
+    }
+
     /// How long these streams say they are; none when it is not known well.
     pub fn claimed_us(&self, streams: &[usize]) -> Option<i64> {
         if self.guessed || self.jumps() {
@@ -211,7 +216,9 @@ impl Source {
             Some(us(facts.start?) + us(facts.duration?) - self.start_us)
         };
         let known: Option<Vec<i64>> = streams.iter().map(one).collect();
-        known.and_then(|all| all.into_iter().max()).or(self.duration_us).filter(|us| *us > 0)
+        // Matroska says where it ends, not how long that is from where it begins.
+        let late = if matches!(self.origin.format.id(), "mkv" | "webm" | "mka") { self.start_us.max(0) } else { 0 };
+        known.and_then(|all| all.into_iter().max()).or(self.duration_us.map(|us| us - late)).filter(|us| *us > 0)
     }
 
     /// Its chapters, in its own time.

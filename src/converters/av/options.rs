@@ -2,11 +2,13 @@
 
 mod audio;
 mod language;
+mod part;
 mod tracks;
 mod video;
 
 pub use audio::{AudioCodec, AudioOptions};
 pub use language::Language;
+pub use part::{PARTS_MAX, Part};
 pub use tracks::{Streams, Subtitles, Track};
 pub use video::{Crop, Deinterlace, Denoise, Fit, Profile, SIDE_MAX, Speed, ToneMap, Tune, VideoCodec, VideoOptions};
 

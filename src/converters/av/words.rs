@@ -67,6 +67,7 @@ pub fn write(ctx: &Ctx, source: &mut Source, index: usize, to: Format, trim: Tri
         faststart: false,
         settings: Vec::new(),
         pass: None,
+        stretch: None,
     };
     film::make(ctx, source, &order, path)
 }

@@ -1,5 +1,6 @@
 //! Which streams of a film are taken, and whether each is copied or encoded.
 
+use super::part;
 use super::transcode::Options;
 use crate::convert::{Ctx, Input};
 use crate::converters::av::Facts;
@@ -14,7 +15,7 @@ use ffmpeg_next::Packet;
 
 /// What is taken of a film.
 pub struct Chosen {
-    picture: Facts,
+    pub picture: Facts,
     /// The cut at the start is at one.
     at_keyframe: bool,
     /// Tracks of subtitles.
@@ -55,7 +56,10 @@ impl Chosen {
     ) -> Result<Fates, Failure> {
         let (cut, at_keyframe, copying) = (options.trim.start_us() > 0, self.at_keyframe, options.copy);
         let at = Circumstances { source, container, copying, from: input.format.id(), cut, at_keyframe };
-        let mut streams = vec![at.video(&self.picture, video, drawn)?];
+        let mut streams = vec![Circumstances { copying: part::copying(options), ..at }.video(&self.picture, video, drawn)?];
+        if part::is_pictures(options.part) {
+            return Ok(Fates { streams, covers: Vec::new(), left_out: Vec::new() });
+        }
         let (sounds, mut left_out) = sounds(source, container, options)?;
         let shaping = Shaping { loudness: options.audio.loudness, ..Shaping::default() };
         for index in sounds {

@@ -6,10 +6,12 @@ use crate::format::Family;
 
 mod fates;
 mod fitting;
+mod join;
 mod ladder;
 mod master;
 mod moving;
 mod package;
+mod part;
 mod poster;
 mod preview;
 mod renditions;
@@ -22,8 +24,9 @@ mod transcode;
 /// What is read as a film.
 const READS: &[&str] = &["mp4", "mov", "mkv", "webm", "avi", "flv", "wmv", "mpg", "ts", "3gp", "ogv", "mxf", "y4m", "h264", "hevc", "obu", "ivf"];
 
-static CONVERTERS: [Erased; 6] = [
+static CONVERTERS: [Erased; 7] = [
     erase_planner::<transcode::Transcode>(),
+    erase::<join::Join>(),
     erase_planner::<stream::Stream>(),
     erase::<sprites::Sprites>(),
     erase::<poster::Poster>(),

@@ -80,6 +80,7 @@ pub fn make(
         faststart: false,
         settings: container.plays(animation.plays),
         pass: None,
+        stretch: None,
     };
     let made = film::make(ctx, source, &order, &output.path())?;
     let size = made.sizes.first();

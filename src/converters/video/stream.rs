@@ -131,6 +131,7 @@ impl Converter for Stream {
             covers: Vec::new(),
             faststart: false,
             pass: None,
+            stretch: None,
         };
         let made = film::make(ctx, &mut source, &order, &output.dir.join(Package::target(to)))?;
         let unwritten = |e: std::io::Error| Failure::internal(e).stage("encode");

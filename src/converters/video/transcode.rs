@@ -2,12 +2,13 @@
 
 use super::fates::{Chosen, Fates, sounds};
 use super::fitting::Fitting;
+use super::part;
 use crate::convert::{Converter, Ctx, Expect, Input, Level, OutOfRange, Output, Produced, Spec, StreamPlanner, Validate};
 use crate::converters::av::containers::{Container, container};
 use crate::converters::av::drawing::Drawing;
 use crate::converters::av::film::{self, Made, Order};
 use crate::converters::av::open::{self, Care, Source};
-use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Streams, Subtitles, Tags, Trim, VideoCodec, VideoOptions};
+use crate::converters::av::options::{AudioCodec, AudioOptions, Copying, Metadata, Part, Streams, Subtitles, Tags, Trim, VideoCodec, VideoOptions};
 use crate::converters::av::passes::Pass;
 use crate::converters::av::shaping::Shaping;
 use crate::converters::av::words;
@@ -40,6 +41,10 @@ pub struct Options {
     pub target_size: Option<Size>,
     /// The part to keep. Default: all of it.
     pub trim: Trim,
+    /// A part of a film that several jobs make together: `2/5` for the pictures of the second of five stretches, encoded at the
+    /// times that they have in the whole, or `rest` for all that goes beside the pictures. `video.join` makes the film of them.
+    /// Not with `target_size`, `trim`, `salvage`, two passes or a copied picture; mp4, mov, mkv and webm. Default: the whole film.
+    pub part: Option<Part>,
     /// Whether streams are kept as they are where that is possible. Default: auto.
     pub copy: Copying,
     /// How often a gif or apng plays, 0 to 65535; 0: for ever. Default: 0.
@@ -69,6 +74,7 @@ impl Validate for Options {
         if self.video.takes_two() && self.video.bitrate.is_none() && self.target_size.is_none() {
             return Err(OutOfRange::new("video.passes", 2, "1, or 2 with a bitrate or target_size"));
         }
+        part::validate(self)?;
         self.trim.validate()
     }
 }
@@ -124,6 +130,7 @@ impl Converter for Transcode {
         if output.format.family() == Family::Image && made.encoded > 1 {
             expect.frames = Some(made.encoded);
         }
+        let expect = part::expect(options.part, &made, output, expect)?;
         Ok(Produced { warnings: made.warnings, ..Produced::single(output, expect) })
     }
 }
@@ -137,6 +144,7 @@ impl StreamPlanner for Transcode {
             check_target(options, to)?;
             video.bitrate = Some(Fitting::new(target, length_us(&source, options), sound_rate(&source, options, container))?.bitrate());
         }
+        part::check(options.part, container)?;
         let chosen = Chosen::of(ctx, &mut source, input, options)?;
         // What is said in the part that is kept shows only when it is made.
         let drawn = Drawing::because(chosen.burnt.is_some(), options.watermark.is_some());
@@ -165,6 +173,9 @@ fn film(
 ) -> Result<(Made, Vec<String>), Failure> {
     let container = container(output.format).ok_or_else(|| Failure::internal("no such container"))?;
     let chosen = Chosen::of(ctx, source, input, options)?;
+    part::check(options.part, container)?;
+    let stretch = options.part.map(|part| part::stretch(ctx, source, chosen.picture.index, part)).transpose()?;
+    let tags = part::tags(options.part, stretch, &options.tags);
     let script = chosen.burnt.as_ref().map(|track| words::script(ctx, source, track.index, options.trim)).transpose()?.flatten();
     let drawing = Drawing { words: script, mark: options.watermark.clone() };
     let Fates { streams, covers, left_out } = chosen.fates(source, input, options, video, container, drawing.wants_encoder())?;
@@ -179,11 +190,12 @@ fn film(
         drawing: &drawing,
         trim: options.trim,
         metadata: options.metadata,
-        tags: &options.tags,
+        tags: &tags,
         covers,
         faststart: options.faststart.unwrap_or(true),
         settings: container.plays(options.plays),
         pass: None,
+        stretch,
     };
     if video.takes_two() {
         let notes = ctx.scratch.join("passes.log");

@@ -9,6 +9,7 @@ mod events;
 mod jobs;
 mod looks;
 mod page;
+mod parts;
 mod pipelines;
 mod plans;
 mod queues;

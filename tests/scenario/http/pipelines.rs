@@ -7,14 +7,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Instant;
 
-async fn run(server: &Server, pipeline: &Value) -> Value {
+pub async fn run(server: &Server, pipeline: &Value) -> Value {
     let response = server.send(Method::POST, "/v1/pipelines", pipeline).await;
     let (status, text) = (response.status(), response.text().await.unwrap());
     assert_eq!(status, 202, "{text}");
     serde_json::from_str(&text).unwrap()
 }
 
-async fn ended(server: &Server, id: &str) -> Value {
+pub async fn ended(server: &Server, id: &str) -> Value {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let pipeline = server.json(&format!("/v1/pipelines/{id}?wait=10s")).await;
@@ -25,7 +25,7 @@ async fn ended(server: &Server, id: &str) -> Value {
     }
 }
 
-async fn jobs(server: &Server, id: &str, step: &str) -> Vec<Value> {
+pub async fn jobs(server: &Server, id: &str, step: &str) -> Vec<Value> {
     server.json(&format!("/v1/jobs?pipeline={id}&step={step}&limit=500")).await["jobs"].as_array().unwrap().clone()
 }
 

@@ -44,6 +44,10 @@ pub fn add_copy(output: &mut Output, input: &Input, from: &Facts, tag: u32) -> R
         (*(*new).codecpar).codec_tag = tag;
         (*new).time_base = (*old).time_base;
         (*new).sample_aspect_ratio = (*old).sample_aspect_ratio;
+        // Muxers look at the codec's, which not every codec tells.
+        if (*(*new).codecpar).sample_aspect_ratio.num <= 0 {
+            (*(*new).codecpar).sample_aspect_ratio = (*old).sample_aspect_ratio;
+        }
         (*new).avg_frame_rate = (*old).avg_frame_rate;
         (*new).r_frame_rate = (*old).r_frame_rate;
         (*new).disposition = (*old).disposition;

@@ -3,14 +3,12 @@
 use super::qpdf;
 use super::rewrite::{Compress, packing};
 use crate::convert::{Converter, Ctx, Expect, Input, OutOfRange, Output, Produced, Spec, Validate};
+use crate::converters::zipped::{self, Members};
 use crate::failure::{Code, Failure};
-use crate::format::{Family, Format};
+use crate::format::{Family, Format, Sample};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use zip::ZipArchive;
 
 /// Options of merging.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -45,9 +43,9 @@ impl Converter for Merge {
     fn convert(ctx: &Ctx, input: &Input, options: &Options, output: &Output) -> Result<Produced, Failure> {
         let mut produced = Produced::single(output, Expect::default());
         let (mut parts, mut pages) = (Vec::new(), 0);
-        for (name, pdf) in members(ctx, input, &mut produced)? {
+        for pdf in members(ctx, input, &mut produced)? {
             ctx.check()?;
-            let locked = |failure: Failure| Failure { message: format!("{name}: {}", failure.message), ..failure };
+            let locked = |failure: Failure| Failure { message: format!("{}: {}", pdf.name, failure.message), ..failure };
             pages += super::open(ctx, &pdf, options.password.as_deref()).map_err(locked)?.pages().len() as u64;
             if pages > ctx.limits.pages_max {
                 return Err(Failure::limit(format!("The pdfs have more than {} pages together.", ctx.limits.pages_max)).stage("open"));
@@ -75,47 +73,15 @@ impl Converter for Merge {
 }
 
 /// The pdfs of the zip in scratch, by name; what else it holds is warned of.
-fn members(ctx: &Ctx, input: &Input, produced: &mut Produced) -> Result<Vec<(String, Input)>, Failure> {
-    let wrong = |e: &dyn std::fmt::Display| Failure::corrupt("The zip is damaged or cut off.").detail(e).stage("open");
-    let file = BufReader::new(File::open(&input.path).map_err(Failure::internal)?);
-    let mut zip = ZipArchive::new(file).map_err(|e| wrong(&e))?;
-    if zip.len() as u64 > ctx.limits.entries_max {
-        return Err(Failure::limit(format!("The zip has more than {} entries.", ctx.limits.entries_max)).stage("open"));
-    }
-    let most = ctx.limits.input_max.0;
-    let (mut found, mut left) = (Vec::new(), most);
-    for at in 0..zip.len() {
-        ctx.check()?;
-        ctx.progress("open", at as u64, zip.len() as u64, "files");
-        let mut member = match zip.by_index(at) {
-            Err(zip::result::ZipError::UnsupportedArchive(zip::result::ZipError::PASSWORD_REQUIRED)) => {
-                return Err(Failure::new(Code::UnsupportedFormat, "The zip itself is encrypted.")
-                    .hint("Lock the pdfs, or the result, instead.")
-                    .stage("open"));
-            }
-            member => member.map_err(|e| wrong(&e))?,
-        };
-        if member.is_dir() {
-            continue;
-        }
-        let name: String = String::from_utf8_lossy(member.name_raw()).chars().filter(|c| !c.is_control()).collect();
-        let mut start = [0; 5];
-        if member.read_exact(&mut start).is_err() || start != *b"%PDF-" {
-            if produced.warnings.len() < 100 {
-                produced.warnings.push(format!("`{name}` is not a pdf and was left out."));
-            }
-            continue;
-        }
-        let path = ctx.scratch.join(format!("part-{at}.pdf"));
-        let mut target = File::create(&path).map_err(Failure::internal)?;
-        let mut whole = start.as_slice().chain(member).take(left.saturating_add(1));
-        let size_bytes = io::copy(&mut whole, &mut target).map_err(|e| wrong(&e))?;
-        left = left.checked_sub(size_bytes).ok_or_else(|| Failure::limit(format!("The pdfs have more than {} together.", ctx.limits.input_max)))?;
-        let format = Format::parse("pdf").unwrap_or(input.format);
-        found.push((name.clone(), Input { path, format, name, size_bytes }));
-    }
-    found.sort_by_key(|(name, _)| natural(name));
-    Ok(found)
+fn members(ctx: &Ctx, input: &Input, produced: &mut Produced) -> Result<Vec<Input>, Failure> {
+    let is_pdf = |sample: &Sample| Format::parse("pdf").filter(|_| sample.head.starts_with(b"%PDF-"));
+    let Members { mut taken, left } = zipped::members(ctx, input, &is_pdf).map_err(|failure| match failure.code {
+        Code::UnsupportedFormat => failure.hint("Lock the pdfs, or the result, instead."),
+        _ => failure,
+    })?;
+    produced.warnings.extend(left.iter().map(|name| format!("`{name}` is not a pdf and was left out.")));
+    taken.sort_by_key(|pdf| natural(&pdf.name));
+    Ok(taken)
 }
 
 /// A key that puts `2.pdf` before `10.pdf`.
