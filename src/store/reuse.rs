@@ -10,8 +10,9 @@ use crate::job::Record;
 ///
 /// **In flight**: a job that [`Jobs::insert`](super::Jobs::insert) makes due at once follows an equal one, where there is one to lead it:
 /// - The *leader* is of the same token, itself waits for nobody, and either runs, or is queued and due with the same fairness key and at
-///   least the follower's priority: by itself the follower would have been no sooner. Of several it is the oldest. So nobody follows
-///   a follower.
+///   least the follower's priority: by itself the follower would have been no sooner. One that was due when it came counts as due, though
+///   it came a moment later by its own clock: jobs that come at once are kept in any order. Of several it is the oldest. So nobody
+///   follows a follower.
 /// - The follower is `queued` and has the leader in `waiting_on`, but not in `after`. An id that is in the first alone lets go on any
 ///   end: the leader's success, failure, cancellation, expiry and purge all make the follower due, at that moment. An attempt that ends
 ///   with the leader queued again (a retry, an interruption, a lost lease) is no end.

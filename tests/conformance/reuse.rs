@@ -229,6 +229,7 @@ fn nobody_follows_what_would_come_no_sooner() {
         let site_a = |new: &mut NewJob| new.record.job.fairness_key = Some("site-a".into());
         assert_eq!(follows(changed(keyed("k", 5), |new| new.record.job.priority = 0)).await, [low], "the oldest of two");
         assert_eq!(follows(keyed("k", 5)).await, [usual]);
+        assert_eq!(follows(keyed("k", 1)).await, [usual], "of two that come at once the later one may be kept first");
         assert_eq!(follows(changed(keyed("k", 5), site_a)).await, [site]);
         assert_eq!(follows(changed(keyed("k", 5), |new| new.record.owner = Some(token("t1")))).await, [owned]);
         assert!(follows(changed(keyed("k", 5), |new| new.record.owner = Some(token("t2")))).await.is_empty());

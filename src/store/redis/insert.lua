@@ -80,7 +80,8 @@ local function leader_of(job)
   if job.wa ~= '' or tonumber(job.ra) > tonumber(now) then return end
   for _, id in ipairs(call('ZRANGE', equals_of(job), 0, -1)) do
     local other = placed[id] or load(id)
-    local is_sooner = tonumber(other.ra) <= tonumber(now) and tonumber(other.pr) >= tonumber(job.pr) and other.fk == job.fk
+    local is_due = tonumber(other.ra) <= math.max(tonumber(now), tonumber(other.cr))
+    local is_sooner = is_due and tonumber(other.pr) >= tonumber(job.pr) and other.fk == job.fk
     if other.st == '1' or is_sooner then return id end
   end
 end

@@ -23,7 +23,7 @@ pub fn follow(tx: &Tx<'_>, record: &mut Record, now: Timestamp) -> Result<()> {
         return Ok(());
     }
     let sql = "SELECT id FROM jobs INDEXED BY jobs_equal WHERE reuse_key = ?1 AND state < 2 AND waiting = 0 AND owner IS ?2
-               AND (state = 1 OR (run_at <= ?3 AND priority >= ?4 AND fairness_key = ?5)) ORDER BY created_at, id LIMIT 1";
+               AND (state = 1 OR (run_at <= max(?3, created_at) AND priority >= ?4 AND fairness_key = ?5)) ORDER BY created_at, id LIMIT 1";
     let leader = one(tx.connection, sql, &[key, &record.owner, &now, &job.priority, &turns::key(job)], |r| r.get::<_, String>(0))?;
     let leader = leader.map(|id| id.parse::<JobId>()).transpose().map_err(|e| StoreError::Unavailable(format!("an id cannot be read: {e}")))?;
     record.job.waiting_on.extend(leader);
