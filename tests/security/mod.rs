@@ -2,6 +2,7 @@
 
 #[cfg(feature = "testing")]
 mod jail;
+mod markup;
 mod requests;
 mod secrets;
 mod secrets_compared;
