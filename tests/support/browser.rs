@@ -100,6 +100,15 @@ impl Browser {
         }
     }
 
+    /// Presses and lets go a key by its DOM name: `Tab`, `Enter`.
+    pub fn key(&mut self, name: &str) {
+        let (code, text) = if name == "Enter" { (13, "\r") } else { (9, "") };
+        for kind in ["keyDown", "keyUp"] {
+            let text = if kind == "keyDown" { text } else { "" };
+            self.call("Input.dispatchKeyEvent", json!({"type": kind, "key": name, "code": name, "windowsVirtualKeyCode": code, "text": text}));
+        }
+    }
+
     /// Sets a feature such as `prefers-color-scheme`.
     pub fn prefer(&mut self, feature: &str, value: &str) {
         self.preferences.retain(|known| known["name"] != feature);

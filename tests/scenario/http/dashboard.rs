@@ -192,6 +192,47 @@ async fn a_pipeline_is_drawn_and_letters_are_sent_again() {
     server.stop();
 }
 
+/// Goes on with the Tab key until this is focused.
+fn tab_to(browser: &mut Browser, expression: &str) {
+    for _ in 0..100 {
+        browser.key("Tab");
+        if browser.value(&format!("document.activeElement === {expression}")) == true {
+            let ring = "getComputedStyle(document.activeElement).outlineStyle !== 'none' && document.activeElement.matches(':focus-visible')";
+            assert_eq!(browser.value(ring), true, "{expression}: where the keyboard is can be seen");
+            return;
+        }
+    }
+    panic!("{expression} is reached by the keyboard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mouse_is_needed() {
+    let server = Server::start(Config::default()).await;
+    server.send(reqwest::Method::POST, "/v1/queues/archive/pause", &json!({})).await;
+    let waiting = server.submit("waits.txt", "hello", json!({"to": "noop"})).await;
+    let job = waiting.clone();
+    in_browser(&server, move |browser| {
+        tab_to(browser, "document.querySelector('nav a[href=\"#/queues\"]')");
+        browser.key("Enter");
+        let card = "document.querySelector('.tune-card[data-family=video]')";
+        browser.until(card);
+        tab_to(browser, &format!("[...{card}.querySelectorAll('button')].find((b) => b.innerText.trim() === 'Pause')"));
+        browser.key("Enter");
+        browser.until(&format!("{card}.hasAttribute('data-paused')"));
+        go(browser, "#/jobs");
+        browser.until("document.querySelector('.view-body .jobs .job')");
+        tab_to(browser, "document.querySelector('.view-body .jobs .job a')");
+        browser.key("Enter");
+        browser.until(&format!("location.hash.endsWith({})", json!(job)));
+        browser.until(&has("main button", "Cancel"));
+        tab_to(browser, "[...document.querySelectorAll('main button')].find((b) => b.innerText.trim() === 'Cancel')");
+        browser.key("Enter");
+    })
+    .await;
+    assert_eq!(server.ended(&waiting).await["state"], "cancelled");
+    server.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_outlive_the_page_and_the_service() {
     let mut server = Server::start(Config::default()).await;
