@@ -1,6 +1,7 @@
 //! Uploads, jobs and outputs come and go over days while the purges run at any moment: what a waiting or running job needs is
 //! never touched, and in the end nothing is left that nobody needs.
 
+use crate::support::records::finish;
 use crate::support::redis::fresh_store;
 use jiff::{SignedDuration, Timestamp};
 use millrace::blobs::local::LocalBlobs;
@@ -11,7 +12,7 @@ use millrace::intake::{InputRef, Intake, Request, Telling};
 use millrace::job::{JobId, Lease, Output, Record, Source, State};
 use millrace::queue::Queues;
 use millrace::store::sqlite::SqliteStore;
-use millrace::store::{Finish, LeaseRequest, OutputDone, Store};
+use millrace::store::{LeaseRequest, OutputDone, Store};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -118,20 +119,8 @@ impl House {
             Verb::Finish { pick } => {
                 let Some(job) = self.picked(pick) else { return };
                 let (lease, _folder) = self.running.remove(&job).unwrap();
-                let finish = Finish {
-                    lease,
-                    failure: None,
-                    retry_at: None,
-                    cpu_ms: 1,
-                    memory_peak_bytes: 1,
-                    scratch_peak_bytes: 1,
-                    sandbox_level: 3,
-                    media: None,
-                    output: None,
-                    reused: false,
-                    log: vec![],
-                };
-                self.store.finish(finish, self.now).await.unwrap().unwrap();
+                let end = finish(lease, None, None);
+                self.store.finish(end, self.now).await.unwrap().unwrap();
             }
             Verb::Remove { pick } => {
                 let Some(job) = self.jobs.get(pick).copied() else { return };

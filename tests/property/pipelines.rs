@@ -2,6 +2,7 @@
 //! becomes exactly the jobs that a few lines of arithmetic say, each once. What has failed is mended then, and the pipeline runs again: the
 //! same arithmetic says what is there at the second end.
 
+use crate::support::records::finish;
 use crate::support::redis::fresh_store;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -186,20 +187,8 @@ impl House {
         let artifacts = entries.iter().map(|e| (e.name.clone(), format!("jobs/{}/1/{}", job.id, e.name))).collect();
         let output = fate.map(|_| OutputDone { group: planned.group.clone(), entries, artifacts });
         let failure = fate.is_none().then(|| Failure::new(Code::ToolFailed, "x"));
-        let finish = Finish {
-            lease,
-            failure,
-            retry_at: None,
-            cpu_ms: 1,
-            memory_peak_bytes: 1,
-            scratch_peak_bytes: 1,
-            sandbox_level: 3,
-            media: None,
-            output,
-            reused: false,
-            log: vec![],
-        };
-        self.store.finish(finish, self.now).await.unwrap().unwrap();
+        let end = Finish { output, ..finish(lease, failure, None) };
+        self.store.finish(end, self.now).await.unwrap().unwrap();
         true
     }
 
